@@ -1,0 +1,58 @@
+"""Every exception we raise, as one tree.
+
+    OneturnError
+    ├── ConfigError (also ValueError)        a setting, name or allow-list is wrong; nothing was started
+    │   └── ToolDefinitionError              a tool cannot be offered as it is defined
+    ├── SourceError                          a source of tools cannot be started or has gone; retry is safe
+    ├── ToolError                            a tool says why it failed; raise it in your own tools
+    ├── ValueRefused (also ValueError)       a value may not cross the boundary; nothing was sent
+    ├── SandboxError
+    │   ├── SandboxBusy                      every place is taken; nothing ran, a retry later is safe
+    │   └── SandboxClosed                    this run is over; start a new one
+    └── ArtifactNotFound (also LookupError)  no such artifact, or it belongs to another caller
+
+What goes wrong inside a *script* is not an exception: it is `Outcome.error`. Each class says what
+happened, what survives, and whether a retry is safe.
+"""
+
+from __future__ import annotations
+
+
+class OneturnError(Exception):
+    """Base of everything oneturn raises on purpose."""
+
+
+class ConfigError(OneturnError, ValueError):
+    """A setting is wrong. Nothing was started; mend the setting the message names."""
+
+
+class ToolDefinitionError(ConfigError):
+    """A tool cannot be offered: its name collides or is reserved, or its schema is unusable."""
+
+
+class SourceError(OneturnError):
+    """A source of tools could not be started, or went away. Other sources go on; a retry is safe."""
+
+
+class ToolError(OneturnError):
+    """A tool's own account of why it failed. Its text reaches the script, redacted and capped."""
+
+
+class ValueRefused(OneturnError, ValueError):
+    """A value is not plain data, or is too deep, too large or cyclic. Nothing was copied or sent."""
+
+
+class SandboxError(OneturnError):
+    """The sandbox machinery failed. One run is lost at most; the next one works."""
+
+
+class SandboxBusy(SandboxError):
+    """Every place for a run is taken and the queue is full. Nothing ran; retry later."""
+
+
+class SandboxClosed(SandboxError):
+    """This sandbox run has ended and takes no more answers. Start a new run."""
+
+
+class ArtifactNotFound(OneturnError, LookupError):
+    """No such artifact for this caller: it never was, was evicted, or belongs to someone else."""

@@ -1,0 +1,207 @@
+"""The nouns: what every other part passes to its neighbours.
+
+All of them are frozen values, and this module imports nothing of ours, so any part may use
+any noun. What goes wrong in a *script* is one of these values (`Failure`, `ScriptError`); what
+goes wrong in *our machinery* is an exception from `oneturn.errors`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Effect = Literal["read", "write", "destructive"]
+"""What a call may do to the world. Unannotated means `destructive` until someone says otherwise."""
+
+ResultRule = Literal["auto", "text", "json"]
+"""How a text result becomes a value, see `oneturn.tools.results`."""
+
+CallKind = Literal["tool", "runtime", "clock", "sleep"]
+"""What a suspended script asks for: a tool, a `runtime.*` helper, the time, or a pause."""
+
+RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
+
+CallStatus = Literal["ok", "failed", "refused", "cancelled", "unknown"]
+"""How one call ended. `unknown`: it was sent and we stopped waiting, so its effect is in doubt."""
+
+IsolationLevel = Literal["interpreter"]
+"""The isolation levels that exist, weakest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something a script can call.
+
+    `name` is dotted, valid Python and unique in its catalog; `original` is the source's own
+    spelling. `input_schema` is a JSON Schema object whose property order is the positional
+    order; `output_schema` is None when the source declares none.
+    """
+
+    name: str
+    description: str = ""
+    input_schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    output_schema: Mapping[str, Any] | None = None
+    effect: Effect = "destructive"
+    effect_from: str = "default"
+    labels: tuple[str, ...] = ()
+    source: str = "python"
+    original: str = ""
+    results: ResultRule = "auto"
+    timeout: float | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The part before the last dot; empty for a top-level tool."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def short_name(self) -> str:
+        """The part after the last dot."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def pin(self) -> str:
+        """Content hash of the definition a model or an operator relies on (SHA-256, hex)."""
+        content = [self.original or self.name, self.description, self.input_schema, self.output_schema]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where in the script something happened. Lines and columns count from 1."""
+
+    line: int
+    column: int
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A suspended script asking the host for something.
+
+    `id` is unique in its run and grows in the order the calls were made. `name` is as the
+    script reached it, without `tools.`: `github.create_issue`, or a bare `create_issue`.
+    """
+
+    id: int
+    kind: CallKind
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a call has no value: the builtin exception the script sees, and its one-sentence text."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The host's reply to one call: a value, or a failure that is raised inside the script."""
+
+    call_id: int
+    value: Any = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptError:
+    """What ended a script: an exception it raised, or a limit it hit, with one hint."""
+
+    kind: str
+    message: str
+    position: Position | None = None
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A step: the script is suspended.
+
+    `calls` are new since the last step. `pending` names the calls it cannot go on without (any
+    of them will do); when it is empty the script can go on with no answer at all.
+    """
+
+    calls: tuple[Call, ...]
+    pending: tuple[int, ...]
+    prints: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A step: the script ended, with a value or an error."""
+
+    value: Any = None
+    error: ScriptError | None = None
+    prints: str = ""
+
+
+Step = Waiting | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use. Times are seconds, sizes are bytes unless the name says otherwise."""
+
+    timeout: float = 30.0
+    """Wall clock for the whole run, tool time included."""
+    max_timeout: float = 300.0
+    """The most a caller may ask for as `timeout`."""
+    cpu_seconds: float = 30.0
+    """Time the script itself may compute, tool time excluded."""
+    memory: int = 128 * 1024 * 1024
+    recursion: int = 500
+    calls: int = 1_000
+    """Tool calls in one run."""
+    concurrent_calls: int = 32
+    """Tool calls of one run in flight at once; more of them queue."""
+    printed_chars: int = 100_000
+    depth: int = 100
+    """Nesting of one value, either way."""
+    nodes: int = 1_000_000
+    """Logical nodes of one value, shared parts counted as often as they appear."""
+    value_bytes: int = 16 * 1024 * 1024
+    """Size of one value, either way."""
+    run_bytes: int = 128 * 1024 * 1024
+    """All tool results of one run together."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call of a run, as the outcome and the audit trail show it."""
+
+    id: int
+    tool: str
+    effect: Effect
+    status: CallStatus
+    seconds: float
+    position: Position | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the caller of a run gets back. `cut_prints` counts the printed characters dropped."""
+
+    run_id: str
+    status: RunStatus
+    value: Any = None
+    prints: str = ""
+    cut_prints: int = 0
+    error: ScriptError | None = None
+    calls: tuple[CallRecord, ...] = ()
+    seconds: float = 0.0
+    caller: str = "local"
+    isolation: IsolationLevel = "interpreter"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the script reached its end."""
+        return self.status == "succeeded"
