@@ -1,0 +1,1 @@
+"""oneturn: Code Mode for Python."""
