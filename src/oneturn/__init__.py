@@ -1,1 +1,86 @@
-"""oneturn: Code Mode for Python."""
+"""oneturn: Code Mode for Python. A model writes one script; it calls your tools, safely, in one turn.
+
+Names are loaded when they are first used, so importing oneturn costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .app import CodeMode
+    from .errors import (
+        ArtifactNotFound,
+        ConfigError,
+        OneturnError,
+        SandboxBusy,
+        SandboxClosed,
+        SandboxError,
+        SourceError,
+        ToolDefinitionError,
+        ToolError,
+        ValueRefused,
+    )
+    from .tools.base import Blob
+    from .types import CallRecord, Effect, Limits, Outcome, Position, ScriptError, Tool
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CodeMode": "app",
+    "ArtifactNotFound": "errors",
+    "ConfigError": "errors",
+    "OneturnError": "errors",
+    "SandboxBusy": "errors",
+    "SandboxClosed": "errors",
+    "SandboxError": "errors",
+    "SourceError": "errors",
+    "ToolDefinitionError": "errors",
+    "ToolError": "errors",
+    "ValueRefused": "errors",
+    "Blob": "tools.base",
+    "CallRecord": "types",
+    "Effect": "types",
+    "Limits": "types",
+    "Outcome": "types",
+    "Position": "types",
+    "ScriptError": "types",
+    "Tool": "types",
+}
+
+__all__ = [  # noqa: RUF022  the main name first
+    "CodeMode",
+    "ArtifactNotFound",
+    "Blob",
+    "CallRecord",
+    "ConfigError",
+    "Effect",
+    "Limits",
+    "OneturnError",
+    "Outcome",
+    "Position",
+    "SandboxBusy",
+    "SandboxClosed",
+    "SandboxError",
+    "ScriptError",
+    "SourceError",
+    "Tool",
+    "ToolDefinitionError",
+    "ToolError",
+    "ValueRefused",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -126,12 +126,14 @@ class Waiting:
     """A step: the script is suspended.
 
     `calls` are new since the last step. `pending` names the calls it cannot go on without (any
-    of them will do); when it is empty the script can go on with no answer at all.
+    of them will do); when it is empty the script can go on with no answer at all. `prints` is what
+    was printed since the last step, and `cut_prints` how many characters more were dropped.
     """
 
     calls: tuple[Call, ...]
     pending: tuple[int, ...]
     prints: str = ""
+    cut_prints: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ class Finished:
     value: Any = None
     error: ScriptError | None = None
     prints: str = ""
+    cut_prints: int = 0
 
 
 Step = Waiting | Finished

@@ -1,15 +1,16 @@
 """What may cross the boundary between scripts and tools, in either direction.
 
-JSON values plus bytes and datetimes; nothing else. `plain()` measures first and copies after:
-depth, *expanded* node count and size are bounded before the first copy is made, because a small
-structure that shares its parts can expand to billions of nodes. The copy shares nothing with the
-original, so a change on one side is never seen on the other.
+JSON values plus bytes; nothing else. Datetimes cross as ISO 8601 text. `plain()` measures first and
+copies after: depth, *expanded* node count and size are bounded before the first copy is made,
+because a small structure that shares its parts can expand to billions of nodes. The copy shares
+nothing with the original, so a change on one side is never seen on the other.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,12 @@ from .errors import ValueRefused
 from .types import Limits
 
 _MAX_INT_BITS = 14_000  # beyond this Python itself refuses to print an int in decimal
-_STAMPS = (dt.datetime, dt.date, dt.time, dt.timedelta)
+_STAMPS = (dt.datetime, dt.date, dt.time)
+_CONTAINERS = (list, tuple, set, frozenset, dict)
+# Interpreters that cannot send an object send its repr as text; taken as data it would be a
+# silent wrong value. Only looked for in what a script sends.
+_REPR = re.compile(r"<(coroutine|function|bound method|built-in function|module|class|generator)\b[^>]*>\Z")
+_CYCLE = ("[...]", "{...}", "(...)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +41,10 @@ _LEAF = _Size(1, 8, 0)
 class _Meter:
     """Measures one value without copying it; refuses what may not cross."""
 
-    def __init__(self, limits: Limits, what: str) -> None:
+    def __init__(self, limits: Limits, what: str, from_script: bool) -> None:
         self.limits = limits
         self.what = what
+        self.from_script = from_script
         self.seen: dict[int, _Size] = {}
 
     def refuse(self, why: str) -> ValueRefused:
@@ -48,6 +55,8 @@ class _Meter:
         if value is None or kind is bool:
             return _LEAF
         if kind is str:
+            if self.from_script and value[:1] in ("<", "[", "{", "("):
+                self.check_stand_in(value, depth)
             return _Size(1, len(value) + 2, 0)
         if kind is int:
             if value.bit_length() > _MAX_INT_BITS:
@@ -61,9 +70,20 @@ class _Meter:
             return _Size(1, len(value), 0)
         if kind in _STAMPS:
             return _LEAF
-        if kind in (list, tuple, set, frozenset, dict):
+        if kind in _CONTAINERS:
             return self.container(value, depth)
+        if kind is dt.timedelta:
+            return _LEAF
         raise self.refuse(_foreign(value))
+
+    def check_stand_in(self, text: str, depth: int) -> None:
+        """Refuse the text an interpreter sends in place of an object or a cycle."""
+        if depth and text in _CYCLE:
+            raise self.refuse("contains itself")
+        if len(text) < 200 and (found := _REPR.match(text)):
+            kind = found.group(1)
+            hint = "; write await before the call" if kind == "coroutine" else ""
+            raise self.refuse(f"holds a {kind}, and only plain data may cross{hint}")
 
     def container(self, value: Any, depth: int) -> _Size:
         limits = self.limits
@@ -120,42 +140,51 @@ def _key(key: Any) -> str:
     return str(key)
 
 
-def _copy(value: Any) -> Any:
+def copy(value: Any) -> Any:
+    """A plain copy of a value that `measure` let through."""
     kind = type(value)
     if kind is dict:
-        return {_key(key): _copy(part) for key, part in value.items()}
+        return {_key(key): copy(part) for key, part in value.items()}
     if kind is list or kind is tuple:
-        return [_copy(part) for part in value]
+        return [copy(part) for part in value]
     if kind is set or kind is frozenset:
-        copies = [_copy(part) for part in value]
+        copies = [copy(part) for part in value]
         try:
             return sorted(copies)
         except TypeError:
             return copies
+    if kind in _STAMPS:
+        return value.isoformat()
+    if kind is dt.timedelta:
+        return value.total_seconds()
     return value
 
 
-def plain(value: Any, limits: Limits, *, what: str = "the value") -> Any:
+def plain(value: Any, limits: Limits, *, what: str = "the value", from_script: bool = False) -> Any:
     """A plain-data copy of `value` that shares nothing with it.
 
-    Tuples become lists, sets become lists (sorted when they can be), and the dict keys JSON can
-    spell (numbers, booleans, None) become text.
+    Tuples become lists, sets become lists (sorted when they can be), dates and times become ISO
+    8601 text, time spans become seconds, and the dict keys JSON can spell (numbers, booleans,
+    None) become text.
 
     Args:
         value: Anything.
         limits: Bounds on depth, expanded nodes and size.
         what: How the error names the value, such as "argument 'query'".
+        from_script: Also refuse the text an interpreter sends in place of a coroutine, a function
+            or a cycle.
 
     Raises:
         ValueRefused: The value is not plain data, is cyclic, or is over a bound. Nothing was
             copied; the check takes time and memory in the number of *distinct* parts.
     """
-    return measured(value, limits, what=what)[0]
+    measure(value, limits, what=what, from_script=from_script)
+    return copy(value)
 
 
-def measured(value: Any, limits: Limits, *, what: str = "the value") -> tuple[Any, int]:
-    """Like `plain`, with the value's approximate size in bytes."""
-    size = _Meter(limits, what).measure(value, 0).bytes
+def measure(value: Any, limits: Limits, *, what: str = "the value", from_script: bool = False) -> int:
+    """The approximate size of `value` in bytes, expanded; raises ValueRefused as `plain` does."""
+    size = _Meter(limits, what, from_script).measure(value, 0).bytes
     if size > limits.value_bytes:
         raise ValueRefused(f"{what} is larger than {limits.value_bytes:,} bytes; send less, or a summary.")
-    return _copy(value), size
+    return size

@@ -1,0 +1,42 @@
+"""The gate: the only way out of a sandbox.
+
+Every call passes the guards below, in this order, and is sent by the dispatcher; no other module
+reaches a tool. Deciding does no I/O and never waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oneturn.types import Call, Failure
+
+from .arguments import Arguments
+from .base import Allowed, Budget, Context, Guard, Refused, Request, Verdict
+from .dispatch import Dispatcher, Reply
+from .guards import budgets, scope
+from .redact import Redactor
+
+__all__ = ["Allowed", "Budget", "Context", "Dispatcher", "Gate", "Redactor", "Refused", "Reply", "Verdict"]
+
+
+class Gate:
+    """Decides about calls. The order of the guards is this list."""
+
+    def __init__(self) -> None:
+        self.guards: Sequence[tuple[str, Guard]] = (
+            ("scope", scope),
+            ("arguments", Arguments()),
+            ("budgets", budgets),
+        )
+
+    def decide(self, call: Call, context: Context) -> Verdict:
+        """Whether to send `call`, and exactly what to send."""
+        request = Request(call)
+        for name, guard in self.guards:
+            passed = guard(request, context)
+            if isinstance(passed, Failure):
+                return Refused(call, name, passed, request.tool)
+            request = passed
+        assert request.tool is not None
+        assert request.arguments is not None
+        return Allowed(call, request.tool, request.arguments)

@@ -1,0 +1,434 @@
+"""CodeMode: the object users hold. Tools go in, scripts run, outcomes come out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from .errors import ConfigError, SourceError, ToolDefinitionError
+from .tools.base import Source
+from .tools.catalog import Catalog
+from .tools.function import FunctionSource
+from .tools.names import identifier
+from .tools.scope import Allow, Scope, allow_from_env
+from .types import Effect, Limits, Outcome, ResultRule, Tool
+
+if TYPE_CHECKING:
+    from .journal.artifacts import Artifact
+    from .runtime import Runtime
+    from .sandbox.base import Sandbox
+    from .tools.mcp import McpServer
+    from .tools.search import SearchResult
+    from .view import View
+
+log = logging.getLogger("oneturn.app")
+F = TypeVar("F", bound=Callable[..., Any])
+AllowLike = str | Iterable[str] | None
+_VIEWS = 64  # allow-lists whose scope and search index are kept
+
+
+class CodeMode:
+    """Your tools, behind one gate, for scripts a model writes.
+
+    ```python
+    app = CodeMode(allow=["*"])
+
+    @app.tool(effect="read")
+    def add(a: int, b: int) -> int:
+        "Add two numbers."
+        return a + b
+
+    outcome = app.execute_sync("await add(1, 2)")
+    assert outcome.value == 3
+    ```
+
+    Args:
+        name: What MCP clients see as the server's name.
+        allow: Tools scripts may reach: names or globs such as `"github.*"`. Nothing by default.
+            The environment variable `ONETURN_ALLOW` narrows it further.
+        limits: What one run may use.
+        tool_timeout: Seconds one call may take when its tool does not say.
+        effects: Effects by name or glob; wins over what tools say of themselves.
+        results: Result rules by name or glob.
+        runs: Runs at once; more of them queue.
+        sandbox: Where scripts run; Monty workers when not given.
+
+    Raises:
+        ConfigError: `allow` names `tools` or `runtime`, or an effect or rule is unknown.
+    """
+
+    def __init__(
+        self,
+        name: str = "oneturn",
+        *,
+        allow: AllowLike = (),
+        limits: Limits | None = None,
+        tool_timeout: float = 30.0,
+        effects: Mapping[str, Effect] | None = None,
+        results: Mapping[str, ResultRule] | None = None,
+        runs: int = 32,
+        sandbox: Sandbox | None = None,
+    ) -> None:
+        self.name = name
+        self.limits = limits or Limits()
+        self.catalog = Catalog(effects=effects or {}, results=results or {})
+        self.problems: dict[str, str] = {}
+        """Sources that could not be started or listed, with the reason."""
+        self._allow = [Allow.of(allow)]
+        narrowed = allow_from_env(os.environ)
+        if narrowed is not None:
+            self._allow.append(narrowed)
+        self._tool_timeout = tool_timeout
+        self._runs = runs
+        self._sandbox = sandbox
+        self._functions = FunctionSource()
+        self._sources: dict[str, tuple[Source, str]] = {"python": (self._functions, "")}
+        self._views: dict[tuple[int, tuple[str, ...]], View] = {}
+        self._refreshes: set[asyncio.Task[None]] = set()
+        self._runtime: Runtime | None = None
+        self._opening: asyncio.Lock | None = None
+        self._runner: asyncio.Runner | None = None
+
+    # --- tools in
+
+    @overload
+    def tool(self, function: F, /) -> F: ...
+
+    @overload
+    def tool(
+        self,
+        *,
+        name: str | None = None,
+        namespace: str = "",
+        description: str | None = None,
+        effect: Effect | None = None,
+        labels: Iterable[str] = (),
+        results: ResultRule = "auto",
+        timeout: float | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def tool(self, function: Any = None, /, **options: Any) -> Any:
+        """Offer a function, sync or async, as a tool; as a decorator, bare or with options.
+
+        Args:
+            function: What to call. Its type hints, defaults and docstring become the schema.
+            name: The tool's name; the function's own when not given.
+            namespace: Where it is found: `namespace="crm"` makes `tools.crm.<name>`.
+            description: Instead of the docstring's.
+            effect: `"read"`, `"write"` or `"destructive"` (the default).
+            labels: Free words to filter by.
+            results: The result rule, see `oneturn.tools.results`.
+            timeout: Seconds one call may take.
+
+        Raises:
+            ToolDefinitionError: The name collides or is reserved, or a hint has no schema.
+        """
+
+        def register(target: Any) -> Any:
+            self._functions.add(target, **options)
+            try:
+                self.catalog.replace("python", self._functions.tools, "")
+            except ToolDefinitionError:
+                self._functions.discard_last()
+                raise
+            return target
+
+        return register if function is None else register(function)
+
+    def add_mcp(
+        self,
+        name: str,
+        target: Any,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: str | None = None,
+        timeout: float | None = None,
+        trust_annotations: bool = False,
+        results: ResultRule = "auto",
+    ) -> None:
+        """Offer the tools of an MCP server as `tools.<name>.…`.
+
+        Args:
+            name: The namespace.
+            target: A URL (streamable HTTP), a command line or list of words (stdio), or a FastMCP
+                server object in this process.
+            env: Environment of the command; the host's own is not passed on.
+            cwd: Folder the command runs in.
+            headers: HTTP headers, such as an API key. They never leave the host.
+            auth: A bearer token, or `"oauth"`.
+            timeout: Seconds one call may take.
+            trust_annotations: Believe what the server says about its tools' effects.
+            results: The result rule for all its tools.
+
+        Raises:
+            ConfigError: The name is taken or unusable, or the target is none of the above.
+        """
+        from .tools.mcp import McpServer
+
+        common: dict[str, Any] = {
+            "name": name,
+            "timeout": timeout,
+            "trust_annotations": trust_annotations,
+            "results": results,
+        }
+        if isinstance(target, str) and target.startswith(("http://", "https://")):
+            server = McpServer(url=target, headers=dict(headers or {}), auth=auth, **common)
+        elif isinstance(target, (str, list, tuple)):
+            words = shlex.split(target) if isinstance(target, str) else [str(word) for word in target]
+            if not words:
+                raise ConfigError(f"MCP server {name!r} has an empty command.")
+            server = McpServer(
+                command=words[0], args=tuple(words[1:]), env=dict(env or {}), cwd=cwd, **common
+            )
+        else:
+            server = McpServer(server=target, **common)
+        self.add_mcp_server(server)
+
+    def add_mcp_server(self, server: McpServer) -> None:
+        """Offer the tools of an MCP server described by a `McpServer`."""
+        from .tools.mcp import McpSource
+
+        self.add_source(McpSource(server), namespace=identifier(server.name))
+
+    def add_mcp_config(self, config: Mapping[str, Any] | str | Path, *, trust: Iterable[str] = ()) -> None:
+        """Offer every server of an `mcpServers` file or mapping, as other MCP clients read it.
+
+        Args:
+            config: A path to the JSON file, or its content.
+            trust: Names of servers whose annotations are believed.
+        """
+        from .tools.mcp import read_mcp_servers
+
+        trusted = set(trust)
+        for server in read_mcp_servers(Path(config) if isinstance(config, str) else config):
+            self.add_mcp_server(replace(server, trust_annotations=server.name in trusted))
+
+    def add_source(self, source: Source, *, namespace: str) -> None:
+        """Offer the tools of any `Source` under `namespace`. Before the app is opened."""
+        if self._runtime is not None:
+            raise ConfigError(f"Add {source.name} before the app is opened.")
+        if source.name in self._sources:
+            raise ConfigError(f"There is a source named {source.name!r} already; give this one another name.")
+        self._sources[source.name] = (source, namespace)
+
+    # --- life
+
+    async def open(self, *, tolerate: bool = False, progress: Callable[[str], None] | None = None) -> None:
+        """Start every source and list its tools. `execute` does this by itself when needed.
+
+        Args:
+            tolerate: Go on without sources that fail; `problems` says which and why.
+            progress: Told the name of each source when it is ready.
+
+        Raises:
+            SourceError: A source failed, and `tolerate` is false. Everything is closed again.
+        """
+        if self._opening is None:
+            self._opening = asyncio.Lock()
+        async with self._opening:
+            if self._runtime is not None:
+                return
+            self.problems.clear()
+            await asyncio.gather(*(self._open_source(name, progress) for name in self._sources))
+            if self.problems and not tolerate:
+                reasons = " ".join(self.problems.values())
+                await self._close_sources()
+                raise SourceError(reasons)
+            self._runtime = self._make_runtime()
+
+    async def _open_source(self, name: str, progress: Callable[[str], None] | None) -> None:
+        source, namespace = self._sources[name]
+        try:
+            await source.open()
+            self.catalog.replace(name, await source.list_tools(), namespace)
+        except (SourceError, ToolDefinitionError) as error:
+            self.problems[name] = str(error)
+            return
+        source.on_change(lambda: self._refresh_soon(name))
+        if progress is not None:
+            progress(name)
+
+    def _refresh_soon(self, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._refresh(name))
+        self._refreshes.add(task)
+        task.add_done_callback(self._refreshes.discard)
+
+    async def _refresh(self, name: str) -> None:
+        source, namespace = self._sources[name]
+        try:
+            self.catalog.replace(name, await source.list_tools(), namespace)
+            self.problems.pop(name, None)
+        except (SourceError, ToolDefinitionError) as error:
+            # The old list stays: a server must not be able to take another one's tools away.
+            self.problems[name] = str(error)
+            log.warning("%s changed its tools and the new list was not taken: %s", name, error)
+
+    def _make_runtime(self) -> Runtime:
+        from .gate import Dispatcher, Redactor
+        from .journal.artifacts import ArtifactStore
+        from .runtime import Runtime
+
+        if self._sandbox is None:
+            from .sandbox.monty import MontySandbox
+
+            self._sandbox = MontySandbox(workers=self._runs)
+        secrets = [secret for source, _ in self._sources.values() for secret in source.secrets()]
+        return Runtime(
+            sandbox=self._sandbox,
+            dispatcher=Dispatcher(Redactor(secrets), self._tool_timeout),
+            sources=lambda name: self._sources[name][0],
+            artifacts=ArtifactStore(),
+            runs=self._runs,
+        )
+
+    async def _opened(self) -> Runtime:
+        if self._runtime is None:
+            await self.open()
+        assert self._runtime is not None
+        return self._runtime
+
+    async def close(self) -> None:
+        """Stop every run, worker and source. Idempotent."""
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            await runtime.close()
+        await self._close_sources()
+
+    async def _close_sources(self) -> None:
+        for task in list(self._refreshes):
+            task.cancel()
+        await asyncio.gather(
+            *(source.close() for source, _ in self._sources.values()), return_exceptions=True
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- scripts
+
+    async def execute(
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        allow: AllowLike = "*",
+        caller: str = "local",
+    ) -> Outcome:
+        """Run a script and return its outcome; what goes wrong in the script is in it.
+
+        Args:
+            code: Async Python; its value is a top-level `return`, the last expression or
+                `final_answer(x)`.
+            timeout: Seconds for the whole run, tool time included; the app's limit when not given,
+                and never more than its `max_timeout`.
+            allow: Narrows the app's allow-list for this run.
+            caller: Whose run this is; artifacts are readable by the same caller only.
+
+        Raises:
+            ConfigError: The timeout is not positive, or `allow` names `tools` or `runtime`.
+            SourceError: A source could not be started.
+            SandboxBusy: Too many runs at once; nothing ran.
+        """
+        runtime = await self._opened()
+        return await runtime.execute(
+            code, view=self.view(allow), limits=self._limits_for(timeout), caller=caller
+        )
+
+    async def call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        allow: AllowLike = "*",
+        caller: str = "local",
+    ) -> Outcome:
+        """Make one call without a script, through the same gate. Raises as `execute` does."""
+        runtime = await self._opened()
+        return await runtime.call(
+            name, arguments or {}, view=self.view(allow), limits=self._limits_for(timeout), caller=caller
+        )
+
+    def execute_sync(self, code: str, **options: Any) -> Outcome:
+        """`execute` for scripts and notebooks without an event loop of their own."""
+        return self._run_sync(self.execute(code, **options))
+
+    def close_sync(self) -> None:
+        """`close`, after `execute_sync`."""
+        if self._runner is not None:
+            self._run_sync(self.close())
+            self._runner.close()
+            self._runner = None
+
+    def _run_sync(self, work: Any) -> Any:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if self._runner is None:
+                self._runner = asyncio.Runner()
+            return self._runner.run(work)
+        work.close()
+        raise ConfigError("An event loop is running here: use `await app.execute(...)` instead.")
+
+    def __enter__(self) -> Self:
+        self._run_sync(self.open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close_sync()
+
+    def _limits_for(self, timeout: float | None) -> Limits:
+        limits = self.limits
+        seconds = limits.timeout if timeout is None else timeout
+        if not seconds > 0:
+            raise ConfigError(f"A timeout of {seconds!r} s is not positive.")
+        seconds = min(seconds, limits.max_timeout)
+        return replace(limits, timeout=seconds, cpu_seconds=min(limits.cpu_seconds, seconds))
+
+    # --- looking
+
+    def view(self, allow: AllowLike = "*") -> View:
+        """What a caller with this allow-list can see. Cached until the catalog changes."""
+        from .view import View
+
+        patterns = (allow,) if isinstance(allow, str) else tuple(allow or ())
+        key = (self.catalog.version, patterns)
+        known = self._views.get(key)
+        if known is None:
+            scope = Scope(self.catalog.tools, [*self._allow, Allow.of(patterns)])
+            outdated = any(version != self.catalog.version for version, _ in self._views)
+            if outdated or len(self._views) >= _VIEWS:
+                self._views.clear()
+            known = self._views[key] = View(scope)
+        return known
+
+    def tools(self, allow: AllowLike = "*") -> Sequence[Tool]:
+        """Every tool in scope, by name."""
+        return self.view(allow).scope.tools
+
+    def search(
+        self, queries: str | Sequence[str], limit: int = 10, *, allow: AllowLike = "*"
+    ) -> SearchResult:
+        """The best tools for one or several queries."""
+        return self.view(allow).search(queries, limit)
+
+    async def artifact(self, artifact_id: str, *, caller: str = "local") -> Artifact:
+        """An artifact a run of this caller left behind. Raises ArtifactNotFound."""
+        return (await self._opened()).artifact(artifact_id, caller=caller)

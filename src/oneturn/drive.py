@@ -1,0 +1,393 @@
+"""One run, from its script to its outcome.
+
+Threads: `advance` and what it calls run on one worker thread at a time; everything marked *loop*
+runs on the event loop. They meet in `_inbox` (replies on their way to the script) and in nothing
+else that changes on both sides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import queue
+import secrets
+import sys
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .errors import OneturnError, ValueRefused
+from .gate import Allowed, Context, Refused, Reply
+from .gate.base import Budget
+from .program import Program, check, hint, parse
+from .sandbox.base import SandboxRun, Script
+from .types import (
+    Answer,
+    Call,
+    CallRecord,
+    CallStatus,
+    Failure,
+    Finished,
+    Limits,
+    Outcome,
+    Position,
+    RunStatus,
+    ScriptError,
+    Step,
+)
+from .values import plain
+from .view import ScriptRuntime, View
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+
+# How long the worker thread waits for an answer before it is given back: longer than a hop
+# between threads, shorter than anything a person or another run would notice.
+_GRACE = 0.002
+_CANCEL_PATIENCE = 1.0
+_NOT_BARE = frozenset(dir(builtins)) | sys.stdlib_module_names
+_IN_DOUBT = "it was sent and not waited for: whether it took effect is unknown"
+
+
+class Drive:
+    """Drives one script through its sandbox run."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        code: str,
+        view: View,
+        limits: Limits,
+        caller: str,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.id = f"run_{secrets.token_hex(8)}"
+        self._runtime = runtime
+        self._code = code
+        self._view = view
+        self._limits = limits
+        self._caller = caller
+        self._loop = loop
+        self._context = Context(view.scope, limits, Budget())
+        self._helpers = ScriptRuntime(
+            view, lambda artifact_id: runtime.artifact(artifact_id, caller=caller).data
+        )
+        self._program: Program | None = None
+        self._run: SandboxRun | None = None
+        self._inbox: queue.SimpleQueue[Reply | Answer] = queue.SimpleQueue()
+        self._answers: list[Answer] = []
+        self._pending: tuple[int, ...] = ()
+        self._prints: list[str] = []
+        self._cut = 0
+        self._records: dict[int, CallRecord] = {}
+        self._positions: dict[int, Position | None] = {}
+        # loop only
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._sent: dict[int, float] = {}
+        self._slots = asyncio.Semaphore(limits.concurrent_calls)
+        self._wake = asyncio.Event()
+        self._parked = False
+        self.over = asyncio.Event()
+        # set once on the loop, read on the thread
+        self._stopped: ScriptError | None = None
+        self._cancelled = False
+        self._began = time.monotonic()
+
+    # --- loop
+
+    async def to_end(self) -> Outcome:
+        """Run to the end, whatever the end is; afterwards nothing of the run is alive."""
+        timer = self._loop.call_later(self._limits.timeout, self._expire)
+        try:
+            finished = await self._steps()
+            await self._settle(in_flight=not self._stopped)
+        except BaseException:
+            self.stop(ScriptError("Cancelled", "the run was cancelled"), cancelled=True)
+            await asyncio.shield(self._settle(in_flight=False))
+            raise
+        finally:
+            timer.cancel()
+            await asyncio.shield(self._loop.run_in_executor(self._runtime.threads, self._close))
+        return self._outcome(finished)
+
+    async def _steps(self) -> Finished:
+        while True:
+            ended = self._loop.run_in_executor(self._runtime.threads, self._advance)
+            try:
+                finished = await asyncio.shield(ended)
+            except asyncio.CancelledError:
+                self.stop(ScriptError("Cancelled", "the run was cancelled"), cancelled=True)
+                await asyncio.wait([ended])
+                raise
+            if self._stopped is not None:
+                return Finished(error=self._placed(self._stopped))
+            if finished is not None:
+                return finished
+            self._parked = True
+            while self._inbox.empty() and self._stopped is None:
+                await self._wake.wait()
+                self._wake.clear()
+            self._parked = False
+            if self._stopped is not None:
+                return Finished(error=self._placed(self._stopped))
+
+    def stop(self, error: ScriptError, *, cancelled: bool = False) -> None:
+        """End the run with `error`. *loop*"""
+        if self._stopped is None:
+            self._stopped, self._cancelled = error, cancelled
+            if not self._parked and self._run is not None:
+                self._run.kill()
+            self._wake.set()
+
+    def _expire(self) -> None:
+        seconds = self._limits.timeout
+        self.stop(
+            ScriptError(
+                "TimeoutError",
+                f"the run took more than {seconds:g} s, tool time included",
+                hint="Do less per script, gather independent calls, or ask for a longer timeout.",
+            )
+        )
+
+    def _spawn(self, call_id: int, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks[call_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(call_id, None))
+
+    async def _perform(self, allowed: Allowed) -> None:
+        async with self._slots:
+            self._sent[allowed.call.id] = time.monotonic()
+            source = self._runtime.sources(allowed.tool.source)
+            reply = await self._runtime.dispatcher.send(allowed, source)
+        self._deliver(reply)
+
+    async def _sleep(self, call: Call) -> None:
+        seconds = float(call.args[0]) if call.args else 0.0
+        await asyncio.sleep(min(max(seconds, 0.0), self._limits.timeout))
+        self._deliver(Answer(call.id))
+
+    def _deliver(self, reply: Reply | Answer) -> None:
+        self._inbox.put(reply)
+        self._wake.set()
+
+    async def _settle(self, *, in_flight: bool) -> None:
+        """Let calls that change the world finish if there is time; cancel all the rest."""
+        changing = [
+            task
+            for call_id, task in self._tasks.items()
+            if call_id in self._sent and self._records[call_id].effect != "read"
+        ]
+        left = self._limits.timeout - (time.monotonic() - self._began)
+        unfinished = set(self._tasks)
+        if in_flight and changing and left > 0:
+            for task in self._tasks.values():
+                if task not in changing:
+                    task.cancel()
+            await asyncio.wait(changing, timeout=left)
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CANCEL_PATIENCE)
+        self._close_records(unfinished)
+
+    def _close_records(self, unfinished: set[int]) -> None:
+        late: dict[int, Reply] = {}
+        while not self._inbox.empty():
+            item = self._inbox.get_nowait()
+            if isinstance(item, Reply):
+                late[item.allowed.call.id] = item
+        for call_id, record in self._records.items():
+            if record.status != "unknown":
+                continue
+            reply = late.get(call_id)
+            if reply is not None:
+                note = "the script did not await it" if call_id in unfinished else ""
+                status: CallStatus = "failed" if reply.failure else "ok"
+                error = reply.failure.message if reply.failure else note
+                self._records[call_id] = replace(record, status=status, seconds=reply.seconds, error=error)
+            elif call_id in self._sent and record.effect != "read":
+                seconds = time.monotonic() - self._sent[call_id]
+                self._records[call_id] = replace(record, seconds=seconds, error=_IN_DOUBT)
+            else:
+                self._records[call_id] = replace(record, status="cancelled", error="it was cancelled")
+
+    def _outcome(self, finished: Finished) -> Outcome:
+        status: RunStatus = "succeeded"
+        if finished.error is not None:
+            status = "cancelled" if self._cancelled else "failed"
+        return Outcome(
+            run_id=self.id,
+            status=status,
+            value=finished.value,
+            prints="".join(self._prints),
+            cut_prints=self._cut,
+            error=self._explained(finished.error),
+            calls=tuple(self._records[call_id] for call_id in sorted(self._records)),
+            seconds=time.monotonic() - self._began,
+            caller=self._caller,
+            isolation=self._runtime.sandbox.isolation,
+        )
+
+    def _placed(self, error: ScriptError) -> ScriptError:
+        """A stop has the position of the first call the script was waiting for."""
+        waiting = [
+            self._positions[call_id] for call_id in sorted(self._pending) if call_id in self._positions
+        ]
+        return replace(error, position=waiting[0]) if waiting else error
+
+    def _explained(self, error: ScriptError | None) -> ScriptError | None:
+        if error is None:
+            return None
+        text = error.hint
+        if not text and self._program is not None:
+            names = [tool.name for tool in self._view.scope.tools[:2_000]]
+            text = hint(error.kind, error.message, error.position, self._program, names)
+        return replace(error, message=self._runtime.dispatcher.redactor.text(error.message), hint=text)
+
+    # --- worker thread
+
+    def _advance(self) -> Finished | None:
+        """Take steps until the script ends (its end) or only waits (None)."""
+        step = self._start() if self._run is None else self._resume(self._take(self._pending))
+        while True:
+            if isinstance(step, Finished):
+                return self._finished(step)
+            self._prints.append(step.prints)
+            self._cut += step.cut_prints
+            for call in step.calls:
+                self._begin(call)
+            answers: list[Answer] = []
+            if step.pending:
+                answers = self._take(step.pending)
+                if not answers:
+                    self._pending = step.pending
+                    return None
+            if self._stopped is not None:
+                return Finished(error=self._stopped)
+            step = self._resume(answers)
+
+    def _start(self) -> Step:
+        program = parse(self._code)
+        if isinstance(program, ScriptError):
+            return Finished(error=program)
+        self._program = program
+        problem = check(program, lambda name: self._view.scope.get(name) is not None)
+        if problem is not None:
+            return Finished(error=problem)
+        run = self._runtime.sandbox.open(self._limits, secrets.randbits(63))
+        self._run = run
+        return run.start(script_for(program, self._view))
+
+    def _resume(self, answers: list[Answer]) -> Step:
+        assert self._run is not None
+        return self._run.resume(answers)
+
+    def _take(self, pending: tuple[int, ...]) -> list[Answer]:
+        """Every answer there is, once one of them is among `pending`; none if that takes too long."""
+        wanted = set(pending)
+        while not any(answer.call_id in wanted for answer in self._answers):
+            try:
+                self._answers.append(self._received(self._inbox.get(timeout=_GRACE)))
+            except queue.Empty:
+                return []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._answers.append(self._received(self._inbox.get_nowait()))
+        taken, self._answers = self._answers, []
+        return taken
+
+    def _received(self, item: Reply | Answer) -> Answer:
+        if isinstance(item, Answer):
+            return item
+        runtime = self._runtime
+        answer = runtime.dispatcher.receive(
+            item, self._limits, self._context.budget, runtime.keeper(self._caller)
+        )
+        failure = answer.failure
+        self._records[answer.call_id] = replace(
+            self._records[answer.call_id],
+            status="failed" if failure else "ok",
+            seconds=item.seconds,
+            error=failure.message if failure else "",
+        )
+        return answer
+
+    def _begin(self, call: Call) -> None:
+        self._positions[call.id] = call.position
+        if call.kind == "tool":
+            self._begin_tool(call)
+        elif call.kind == "sleep":
+            self._loop.call_soon_threadsafe(self._spawn, call.id, self._sleep(call))
+        elif call.kind == "clock":
+            now = time.time() if call.name == "wall" else time.monotonic() - self._began
+            self._answers.append(Answer(call.id, now))
+        else:
+            self._answers.append(self._help(call))
+
+    def _begin_tool(self, call: Call) -> None:
+        verdict = self._runtime.gate.decide(call, self._context)
+        if isinstance(verdict, Refused):
+            effect = verdict.tool.effect if verdict.tool else "destructive"
+            self._records[call.id] = CallRecord(
+                call.id, call.name, effect, "refused", 0.0, call.position, verdict.failure.message
+            )
+            self._answers.append(Answer(call.id, failure=verdict.failure))
+            return
+        # In doubt until its reply has come in.
+        self._records[call.id] = CallRecord(
+            call.id, verdict.tool.name, verdict.tool.effect, "unknown", 0.0, call.position
+        )
+        self._loop.call_soon_threadsafe(self._spawn, call.id, self._perform(verdict))
+
+    def _help(self, call: Call) -> Answer:
+        try:
+            value = self._helpers.call(call.name, call.args, call.kwargs)
+            return Answer(call.id, plain(value, self._limits, what=f"runtime.{call.name}()"))
+        except (AttributeError, NameError, TypeError, ValueError, LookupError) as error:
+            kind = "LookupError" if isinstance(error, OneturnError) else type(error).__name__
+            return Answer(call.id, failure=Failure(kind, str(error)))
+
+    def _finished(self, step: Finished) -> Finished:
+        self._prints.append(step.prints)
+        self._cut += step.cut_prints
+        if step.error is not None:
+            return step
+        try:
+            return replace(
+                step, value=plain(step.value, self._limits, what="the script's value", from_script=True)
+            )
+        except ValueRefused as error:
+            return replace(step, value=None, error=ScriptError("ValueError", str(error).rstrip(".")))
+
+    def _close(self) -> None:
+        if self._run is not None:
+            self._run.close()
+
+
+def script_for(program: Program, view: View) -> Script:
+    """What a sandbox needs to know of the scope to run this program, and no more."""
+    known = {ns for full in view.scope.namespaces() for ns in _prefixes(full.split("."))}
+    namespaces = {ns for ns in known if program.identifiers.issuperset(ns.split("."))}
+    for path in program.paths:
+        if path[0] == "tools":
+            namespaces.update(_prefixes(list(path[1:-1])))
+    bare = {
+        ns
+        for ns in namespaces
+        if "." not in ns and ns in program.free and ns in known and ns not in _NOT_BARE
+    }
+    return Script(
+        source=program.source,
+        tools=view.scope.mentioned(program.identifiers),
+        namespaces=frozenset(namespaces),
+        globals=frozenset(bare | ({"tools", "runtime"} & program.free)),
+        awaited=program.awaited,
+        uses_tool_error="ToolError" in program.free,
+    )
+
+
+def _prefixes(parts: list[str]) -> list[str]:
+    return [".".join(parts[: count + 1]) for count in range(len(parts))]

@@ -1,0 +1,65 @@
+"""What guards pass to one another: a request on its way in, a verdict on its way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oneturn.tools.scope import Scope
+from oneturn.types import Call, Failure, Limits, Tool
+
+
+@dataclass(slots=True)
+class Budget:
+    """What one run has used so far. The only thing in the gate that changes."""
+
+    calls: int = 0
+    result_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The run a call belongs to, as far as guards need to know it."""
+
+    scope: Scope
+    limits: Limits
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call as far as the guards have got: the tool is known after scope, arguments after theirs."""
+
+    call: Call
+    tool: Tool | None = None
+    arguments: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Verdict: send exactly this. `arguments` is a copy nothing else holds."""
+
+    call: Call
+    tool: Tool
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Verdict: do not send. `guard` names who said so."""
+
+    call: Call
+    guard: str
+    failure: Failure
+    tool: Tool | None = None
+
+
+Verdict = Allowed | Refused
+Guard = Callable[[Request, Context], Request | Failure]
+"""Passes a request on, possibly completed, or says why not."""
+
+
+def no_remote(uri: str) -> Any:
+    """The retriever of every schema validator: a stranger's schema must not make us fetch anything."""
+    raise ValueError(f"a schema may not refer to {uri}")

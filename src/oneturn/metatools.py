@@ -1,0 +1,419 @@
+"""The meta-tools as a model sees them: what they say of themselves and how their answers read.
+
+Every door (MCP, agent loop, command line) shows these same texts, so a model meets one product.
+The invariants: each answer stays within its budget of tokens, says what was cut and how to get
+the rest, and carries no control, bidi or invisible tag character from outside; such characters
+are shown as `\\u...` escapes, which JSON reads back as the characters they stand for.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .tokens import count, cut
+from .tools.scope import Scope
+from .tools.search import SearchResult
+from .tools.signature import signature
+from .tools.text import neutral
+from .types import CallRecord, Outcome, ScriptError
+
+_SPARE = 16  # tokens kept back because parts count a little more once joined
+_SEARCH_TOKENS = 3_000
+_MANIFEST_TOKENS = 300
+_DESCRIPTION_CHARS = 100
+_SIGNATURE_CHARS = 600
+_SOURCE_CHARS = 200
+_CALL_ERROR_CHARS = 120
+_CALL_GROUPS = 20
+_INLINE_BYTES = 1_000
+_HIDDEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    r"\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MetaTool:
+    """One of the few tools a model is given instead of the whole catalog."""
+
+    name: str
+    description: str
+
+
+SEARCH_TOOLS = MetaTool(
+    "search_tools",
+    """\
+Find tools by what they do. Returns the signatures to call from execute_code, best match first.
+
+Ask in plain words, one query or a list of several ("create an issue", "list commits"); narrow by
+namespace or effect (read, write, destructive). No match means no tool shares a word with the
+query: try other words.""",
+)
+
+GET_TOOL_INFO = MetaTool(
+    "get_tool_info",
+    """\
+Everything about one or more tools, by name: parameters with types and meaning, the shape of the
+result, the effect. Look here before using a tool whose arguments or result you would have to guess.""",
+)
+
+EXECUTE_CODE = MetaTool(
+    "execute_code",
+    """\
+Run one async Python script that calls tools, and read its result. Put the whole job in one script:
+loops, filters and joins belong in it, not in further turns.
+
+- Call: `await tools.github.create_issue(title="x")`. Always await.
+- In parallel: `await asyncio.gather(...)`.
+- Results are parsed, plain Python values (dict, list, str, number, None, bytes), never JSON text.
+  Check shapes with get_tool_info instead of guessing.
+- The value of the script is its last expression, a top-level `return x`, or `final_answer(x)`.
+  What you print comes back separately. You see nothing else, and both are cut when long: return
+  what you need, not everything.
+- Errors are exceptions. A tool that fails raises ToolError; catch it to go on without it.
+- After an error, calls already made stay made: never repeat a write that is listed as done.
+- No files, network, environment or processes. This Python has no generators (yield), class
+  inheritance, del, async for, or most of the standard library; json, re, math, datetime, asyncio,
+  collections, itertools and functools are there.
+- Also in the script: `runtime.search_tools(query)`, `runtime.get_tool_info(name)`.
+
+```python
+import asyncio
+issues = await tools.github.list_issues(repo="acme/app", state="open")
+async def last_comment(issue):
+    try:
+        comments = await tools.github.list_comments(repo="acme/app", number=issue["number"])
+        return comments[-1]["body"] if comments else None
+    except ToolError as error:
+        return str(error)
+comments = await asyncio.gather(*[last_comment(issue) for issue in issues[:5]])
+{"open": len(issues), "newest": [[i["title"], c] for i, c in zip(issues, comments)]}
+```""",
+)
+
+
+def execute_description(scope: Scope) -> str:
+    """The text of `execute_code` with what there is to call, always under 1,000 tokens.
+
+    It names every tool where there are few, counts them by namespace where there are many, and
+    counts only the largest namespaces where even those are many.
+    """
+    if not scope.tools:
+        return f"{EXECUTE_CODE.description}\n\nNo tools can be called here."
+    names = ", ".join(sorted(tool.name for tool in scope.tools[:_MANIFEST_TOKENS]))
+    if len(scope.tools) < _MANIFEST_TOKENS and count(names) <= _MANIFEST_TOKENS:
+        return f"{EXECUTE_CODE.description}\n\nTools: {names}"
+    return (
+        f"{EXECUTE_CODE.description}\n\n{len(scope.tools):,} tools, found with search_tools, by namespace: "
+        f"{_manifest(Counter(tool.namespace for tool in scope.tools), _top_level(scope))}"
+    )
+
+
+def _top_level(scope: Scope) -> str:
+    names = sorted(tool.name for tool in scope.tools if not tool.namespace)
+    listed = f"top level: {', '.join(names)}"
+    return listed if len(listed) <= _MANIFEST_TOKENS else ""
+
+
+def _manifest(namespaces: Mapping[str, int], top_level: str = "") -> str:
+    """Namespaces with their counts: all of them in order of name, or the largest that fit."""
+    entries = {
+        name: f"{name} ({tools:,})" if name else top_level or f"top level ({tools:,})"
+        for name, tools in namespaces.items()
+    }
+    shown = [entries[name] for name in sorted(entries, key=lambda name: (not name, name))]
+    text = ", ".join(shown)
+    if len(text) <= _MANIFEST_TOKENS * 8 and count(text) <= _MANIFEST_TOKENS:
+        return text
+    room = _MANIFEST_TOKENS - _SPARE
+    shown = []
+    for name in sorted(entries, key=lambda name: (-namespaces[name], name)):
+        room -= count(entries[name]) + 1
+        if room < 0:
+            break
+        shown.append(entries[name])
+    return ", ".join([*shown, f"and {len(entries) - len(shown):,} more"])
+
+
+def search_text(result: SearchResult, scope_size: int) -> str:
+    """Found tools as a model reads them, a line each and never above 3,000 tokens in all.
+
+    Args:
+        result: What the search returned.
+        scope_size: How many tools the caller can reach.
+    """
+    if not result.matches:
+        where = f" There are: {_manifest(result.namespaces)}." if result.namespaces else ""
+        return f"No tool of {scope_size:,} matches. Try other words, or drop a filter.{where}"
+    lines: list[str] = []
+    room = _SEARCH_TOKENS - 4 * _SPARE
+    for match in result.matches:
+        line = neutral(signature(match.tool), _SIGNATURE_CHARS) + f"  # {match.tool.effect}"
+        about = neutral(_first_sentence(match.tool.description), _DESCRIPTION_CHARS)
+        line += f": {about}" if about else ""
+        room -= count(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    rest = result.total - len(lines)
+    more = f"; {rest:,} more match, narrow the query or raise the limit to see them" if rest > 0 else ""
+    return "\n".join([*lines, f"{len(lines):,} of {scope_size:,} tools{more}."])
+
+
+def _first_sentence(text: str) -> str:
+    paragraph = text.strip()[: _DESCRIPTION_CHARS * 10].partition("\n\n")[0]
+    return re.split(r"(?<=[.!?])\s", paragraph, maxsplit=1)[0]
+
+
+def outcome_text(outcome: Outcome, max_tokens: int = 4_000) -> str:
+    """A run's outcome as a model reads it: the value or the error first, then prints.
+
+    After a failure it lists the calls that were made, and warns against repeating writes. After
+    a success it lists only calls that did not go well. Strings are shown as they are, everything
+    else as compact JSON.
+
+    Args:
+        outcome: The outcome of a run.
+        max_tokens: The most the text may count; 4,000 by default. The value and the prints share
+            what the rest leaves, at least half each when both need it.
+    """
+    before = "" if outcome.ok else _error_text(outcome, max_tokens // 4)
+    calls = _calls_text(outcome, max_tokens // 4)
+    value = _value_text(outcome.value) if outcome.ok or outcome.value is not None else ""
+    prints = _visible(outcome.prints).rstrip("\n")
+    dropped = _dropped(outcome)
+    room = max_tokens - sum(count(part) for part in (before, calls, dropped)) - _SPARE
+    value, prints = _share(value, prints, room)
+    parts = [before, value, calls, f"printed:\n{prints}" if prints else "", dropped]
+    return cut("\n".join(part for part in parts if part), max_tokens, "answer")
+
+
+def _share(value: str, prints: str, room: int) -> tuple[str, str]:
+    """Both texts cut so that they fit in `room`: what one of them leaves, the other may use."""
+    least = cut(prints, room // 2, "printed text", "print less")
+    value = cut(value, room - count(least), "value", "return less, or a slice of it")
+    return value, cut(prints, room - count(value), "printed text", "print less")
+
+
+def _dropped(outcome: Outcome) -> str:
+    if not outcome.cut_prints:
+        return ""
+    return f"… [{outcome.cut_prints:,} more printed characters were not kept; print less] …"
+
+
+def _error_of(outcome: Outcome) -> ScriptError:
+    if outcome.error is not None:
+        return outcome.error
+    return ScriptError(outcome.status.capitalize(), "the run was stopped before the script ended")
+
+
+def _error_text(outcome: Outcome, max_tokens: int) -> str:
+    error = _error_of(outcome)
+    message = _visible(f"{error.kind}: {error.message}")
+    lines = [cut(message, max_tokens // 2, "message", "catch the error to read a slice of it")]
+    if error.position is not None:
+        where = f"line {error.position.line}, column {error.position.column}"
+        source = _line(error.position.source, _SOURCE_CHARS)
+        lines.append(f"{where}: {source}" if source else where)
+    if error.hint:
+        lines.append(cut(f"hint: {_visible(error.hint)}", max_tokens // 2, "hint"))
+    return "\n".join(lines)
+
+
+def _calls_text(outcome: Outcome, max_tokens: int) -> str:
+    """The calls worth telling: those that did not go well, and after a failure all of them."""
+    made = [call for call in outcome.calls if call.status in ("ok", "failed", "unknown")]
+    not_made = [call for call in outcome.calls if call.status in ("refused", "cancelled")]
+    writes = [call for call in made if call.effect != "read"]
+    if outcome.ok:
+        made = [call for call in made if call.status != "ok"]
+    lines = []
+    if made:
+        lines.append(f"{'did not succeed' if outcome.ok else 'already done'}: {_grouped(made)}")
+    if not_made:
+        why = " (cancelled calls were never awaited)" if outcome.ok and _any(not_made, "cancelled") else ""
+        lines.append(f"not done: {_grouped(not_made)}{why}")
+    lines = [cut(line, max_tokens // 2, "list of calls", "the first and last are shown") for line in lines]
+    if not outcome.ok and _any(writes, "ok"):
+        lines.append("Writes that are done are not undone: do not repeat them, go on from what they did.")
+    if _any(writes, "unknown"):
+        lines.append("Calls marked unknown may or may not have taken effect: check before repeating them.")
+    return "\n".join(lines)
+
+
+def _any(calls: Sequence[CallRecord], status: str) -> bool:
+    return any(call.status == status for call in calls)
+
+
+def _grouped(calls: Sequence[CallRecord]) -> str:
+    """Calls in a line, equal ones counted; when there are too many kinds, reads are left out first."""
+    groups = Counter(_entry(call) for call in calls)
+    risky = {_entry(call) for call in calls if call.effect != "read"}
+    kept = sorted(groups, key=lambda entry: entry not in risky)[:_CALL_GROUPS]
+    shown = [
+        f"{entry} ×{groups[entry]:,}" if groups[entry] > 1 else entry for entry in groups if entry in kept
+    ]
+    left_out = len(calls) - sum(groups[entry] for entry in kept)
+    return "; ".join(shown) + (f"; and {left_out:,} more calls" if left_out else "")
+
+
+def _entry(call: CallRecord) -> str:
+    tool = _line(call.tool, _CALL_ERROR_CHARS)
+    if call.effect == "read" and call.status == "ok":
+        return f"{tool} (read)"
+    line = f", line {call.position.line}" if call.position else ""
+    error = f": {_line(call.error, _CALL_ERROR_CHARS)}" if call.error else ""
+    return f"{tool} ({call.effect}, {call.status}{line}{error})"
+
+
+def outcome_data(outcome: Outcome, max_tokens: int = 4_000) -> dict[str, Any]:
+    """A run's outcome as plain JSON data, for MCP structured content and other programs.
+
+    Keys: `status`, `value`, `prints`, `error` (None, or kind, message, line, column, source, hint),
+    `calls` (tool, effect, status, line) and `cut` (None, or a note for each part that was cut).
+    A value over the budget becomes a text preview of itself. Bytes become their length, with
+    their base64 up to 1,000 of them.
+
+    Args:
+        outcome: The outcome of a run.
+        max_tokens: The most the whole may count as compact JSON; 4,000 by default. The frame of
+            the answer needs about 150.
+    """
+    value = _plain(outcome.value)
+    full = _Whole(value, _json(value), _visible(outcome.prints))
+    share = max_tokens
+    while True:
+        data = _data(outcome, full, share)
+        over = count(_json(data)) - max_tokens
+        if over <= 0 or share <= 0:
+            return data
+        share -= max(over, share // 10, 1)  # text grows when it is quoted, so take away and look again
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """The unbounded parts of an outcome before anything is cut, made once however often we try."""
+
+    value: Any
+    value_json: str
+    prints: str
+
+
+def _data(outcome: Outcome, full: _Whole, max_tokens: int) -> dict[str, Any]:
+    notes: dict[str, str] = {}
+    error = None if outcome.ok else _error_data(outcome, max_tokens // 4)
+    calls = _calls_data(outcome.calls, max_tokens // 4)
+    if len(calls) < len(outcome.calls):
+        notes["calls"] = f"{len(outcome.calls) - len(calls):,} of {len(outcome.calls):,} left out"
+    room = max_tokens - count(_json([error, calls])) - 6 * _SPARE
+    value_json, prints = _share(full.value_json, full.prints, room)
+    value = full.value
+    if value_json != full.value_json:
+        preview = value if isinstance(value, str) else full.value_json
+        value = cut(preview, count(value_json), "value", "return less, or a slice of it")
+        notes["value"] = "too large, a preview as text; return less, or a slice of it"
+    if prints != full.prints or outcome.cut_prints:
+        notes["prints"] = "print less"
+    return {
+        "status": outcome.status,
+        "value": value,
+        "prints": prints,
+        "error": error,
+        "calls": calls,
+        "cut": notes or None,
+    }
+
+
+def _error_data(outcome: Outcome, max_tokens: int) -> dict[str, Any]:
+    error = _error_of(outcome)
+    position = error.position
+    return {
+        "kind": _line(error.kind, _CALL_ERROR_CHARS),
+        "message": cut(
+            _visible(error.message), max_tokens // 2, "message", "catch the error to read a slice of it"
+        ),
+        "line": position.line if position else None,
+        "column": position.column if position else None,
+        "source": cut(_line(position.source, _SOURCE_CHARS), max_tokens // 4, "line") if position else "",
+        "hint": cut(_visible(error.hint), max_tokens // 2, "hint"),
+    }
+
+
+def _calls_data(calls: Sequence[CallRecord], max_tokens: int) -> list[dict[str, Any]]:
+    """As many calls as fit, in their order; reads that went well are left out first."""
+    kept: dict[int, dict[str, Any]] = {}
+    for place in sorted(
+        range(len(calls)), key=lambda at: calls[at].effect == "read" and calls[at].status == "ok"
+    ):
+        call = calls[place]
+        entry = {
+            "tool": _line(call.tool, _CALL_ERROR_CHARS),
+            "effect": call.effect,
+            "status": call.status,
+            "line": call.position.line if call.position else None,
+        }
+        max_tokens -= count(_json(entry)) + 1
+        if max_tokens < 0:
+            break
+        kept[place] = entry
+    return [kept[place] for place in sorted(kept)]
+
+
+def _visible(text: str) -> str:
+    """`text` with every character that hides or reorders text spelled out; newlines and tabs stay."""
+    return _HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], text.replace("\r\n", "\n"))
+
+
+def _line(text: str, limit: int) -> str:
+    """`text` as one visible line of at most `limit` characters."""
+    line = _visible(" ".join(text.split()))
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _value_text(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, str):
+        return _visible(value)
+    if isinstance(value, bytes):
+        return _size_of(value)
+    return _visible(_json(value))
+
+
+def _size_of(data: bytes) -> str:
+    return f"<{len(data):,} bytes>"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_spelled)
+
+
+def _spelled(value: Any) -> str:
+    """What JSON has no spelling for: bytes by their size, moments in ISO 8601, durations as text."""
+    if isinstance(value, bytes):
+        return _size_of(value)
+    return value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON data, with hidden characters visible as everywhere else."""
+    if isinstance(value, str):
+        return _visible(value)
+    if isinstance(value, dict):
+        return {_visible(str(key)): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, bytes):
+        if len(value) <= _INLINE_BYTES:
+            return {"bytes": len(value), "base64": base64.b64encode(value).decode("ascii")}
+        return {"bytes": len(value), "note": f"over {_INLINE_BYTES:,} bytes, so only the length is shown"}
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return _spelled(value)

@@ -1,0 +1,166 @@
+"""The one loop that joins the parts: a sandbox's steps on one side, the gate on the other.
+
+A run's steps are taken on a worker thread, its calls are sent on the event loop. The thread starts
+each call as the script makes it and goes on with the script meanwhile; when the script can only
+wait, the thread waits a moment and is then given back, so a run that waits for a tool holds no
+thread. The event loop does nothing that grows with the size of a script or a value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from .drive import Drive
+from .errors import SandboxBusy
+from .gate import Context, Dispatcher, Gate, Refused
+from .gate.base import Budget
+from .journal.artifacts import Artifact, ArtifactStore
+from .sandbox.base import Sandbox
+from .tools.base import Blob, Source
+from .types import Call, CallRecord, Limits, Outcome, ScriptError
+from .view import View
+
+
+class Runtime:
+    """Executes scripts and direct calls for every door. Bound to the event loop it is first used on.
+
+    Args:
+        sandbox: Where scripts run.
+        dispatcher: Sends the calls that the gate allows.
+        sources: Finds the source of a tool by `Tool.source`.
+        artifacts: Where blobs of results go.
+        runs: Runs at once.
+        queue: Runs that may wait for a place; one more is refused with SandboxBusy.
+        patience: Seconds a run waits for a place before SandboxBusy.
+    """
+
+    def __init__(
+        self,
+        *,
+        sandbox: Sandbox,
+        dispatcher: Dispatcher,
+        sources: Callable[[str], Source],
+        artifacts: ArtifactStore,
+        runs: int = 32,
+        queue: int = 256,
+        patience: float = 30.0,
+    ) -> None:
+        self.sandbox = sandbox
+        self.gate = Gate()
+        self.dispatcher = dispatcher
+        self.sources = sources
+        self.artifacts = artifacts
+        self.threads = ThreadPoolExecutor(runs, thread_name_prefix="oneturn-run")
+        self._places = asyncio.Semaphore(runs)
+        self._queue = queue
+        self._patience = patience
+        self._waiting = 0
+        self._drives: dict[str, Drive] = {}
+
+    async def execute(self, code: str, *, view: View, limits: Limits, caller: str) -> Outcome:
+        """Run a script to its end. What goes wrong in the script is in the outcome.
+
+        Raises:
+            SandboxBusy: No place became free in time; nothing ran.
+            SandboxError: The sandbox could not be started.
+        """
+        async with self._place():
+            drive = Drive(self, code, view, limits, caller, asyncio.get_running_loop())
+            self._drives[drive.id] = drive
+            try:
+                return await drive.to_end()
+            finally:
+                del self._drives[drive.id]
+                drive.over.set()
+
+    async def call(
+        self, name: str, arguments: Mapping[str, Any], *, view: View, limits: Limits, caller: str
+    ) -> Outcome:
+        """Make one call without a script, through the same gate; a run of one call."""
+        run_id = f"run_{secrets.token_hex(8)}"
+        call = Call(0, "tool", name.removeprefix("tools."), (), arguments)
+        context = Context(view.scope, limits, Budget())
+        loop = asyncio.get_running_loop()
+        verdict = await loop.run_in_executor(self.threads, self.gate.decide, call, context)
+        if isinstance(verdict, Refused):
+            error = ScriptError(verdict.failure.kind, verdict.failure.message)
+            return Outcome(run_id, "failed", error=error, caller=caller)
+        tool = verdict.tool
+        if tool.timeout is None or tool.timeout > limits.timeout:
+            verdict = replace(verdict, tool=replace(tool, timeout=limits.timeout))
+        reply = await self.dispatcher.send(verdict, self.sources(tool.source))
+        answer = await loop.run_in_executor(
+            self.threads, self.dispatcher.receive, reply, limits, context.budget, self.keeper(caller)
+        )
+        failure = answer.failure
+        record = CallRecord(
+            0, tool.name, tool.effect, "failed" if failure else "ok", reply.seconds,
+            error=failure.message if failure else "",
+        )  # fmt: skip
+        return Outcome(
+            run_id,
+            "failed" if failure else "succeeded",
+            value=answer.value,
+            error=ScriptError(failure.kind, failure.message) if failure else None,
+            calls=(record,),
+            seconds=reply.seconds,
+            caller=caller,
+        )
+
+    def cancel(self, run_id: str) -> bool:
+        """Stop a run; its outcome says `cancelled`. False when there is no such run. Loop thread only."""
+        drive = self._drives.get(run_id)
+        if drive is None:
+            return False
+        drive.stop(ScriptError("Cancelled", "the run was cancelled"), cancelled=True)
+        return True
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The ids of the runs under way."""
+        return tuple(self._drives)
+
+    def keeper(self, caller: str) -> Callable[[Blob], Mapping[str, Any]]:
+        """Puts a result's blobs into the artifact store, for this caller."""
+
+        def keep(blob: Blob) -> Mapping[str, Any]:
+            return self.artifacts.put(blob.data, mime=blob.mime, name=blob.name, caller=caller).handle()
+
+        return keep
+
+    def artifact(self, artifact_id: str, *, caller: str) -> Artifact:
+        """An artifact of this caller. Raises ArtifactNotFound."""
+        return self.artifacts.get(artifact_id, caller=caller)
+
+    async def close(self) -> None:
+        """Stop every run and every worker. Idempotent."""
+        drives = list(self._drives.values())
+        for drive in drives:
+            self.cancel(drive.id)
+        for drive in drives:
+            await drive.over.wait()
+        self.threads.shutdown(wait=False)
+        await asyncio.to_thread(self.sandbox.close)
+
+    @contextlib.asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        if self._places.locked() and self._waiting >= self._queue:
+            raise SandboxBusy(f"{self._queue} runs are waiting already; try again in a moment.")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._places.acquire()
+        except TimeoutError:
+            raise SandboxBusy(f"No place for a run became free within {self._patience:g} s.") from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._places.release()

@@ -1,0 +1,116 @@
+"""What one caller can see: its scope, its search index, and `runtime.*` inside scripts.
+
+Discovery is the same everywhere because everything asks a view: the meta-tools, the command line
+and a script's `runtime.search_tools`. A view never shows a tool outside its scope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from .tools.scope import Scope
+from .tools.search import SearchIndex, SearchResult
+from .tools.signature import describe, return_type, signature
+from .tools.text import neutral
+from .types import Effect, Tool
+
+_SUMMARY = 120  # characters of a description in a list
+
+
+class View:
+    """A scope with everything derived from it. Made once per scope and catalog version."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    @cached_property
+    def index(self) -> SearchIndex:
+        """The search index over the scope; built on first use."""
+        return SearchIndex(self.scope.tools)
+
+    def search(
+        self,
+        queries: str | Sequence[str],
+        limit: int = 10,
+        *,
+        effect: Effect | None = None,
+        namespace: str | None = None,
+    ) -> SearchResult:
+        """The best tools for one or several queries."""
+        return self.index.search(queries, limit, effect=effect, namespace=namespace)
+
+    def describe(self, name: str) -> str | None:
+        """Everything about one tool as text, or None when it is not in scope."""
+        tool = self.scope.get(name.removeprefix("tools."))
+        return describe(tool) if tool is not None else None
+
+
+class ScriptRuntime:
+    """The `runtime` object of one run: synchronous helpers that return plain data.
+
+    Args:
+        view: What the run's caller can see.
+        read_artifact: The bytes of an artifact of this caller; raises LookupError.
+    """
+
+    def __init__(self, view: View, read_artifact: Callable[[str], bytes]) -> None:
+        self._view = view
+        self._read_artifact = read_artifact
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Perform `runtime.<name>(…)`.
+
+        Raises:
+            AttributeError: There is no such helper.
+            TypeError: Wrong arguments.
+            LookupError: No such tool (NameError) or artifact.
+        """
+        helpers: dict[str, Callable[..., Any]] = {
+            "list_tools": self.list_tools,
+            "get_tool_info": self.get_tool_info,
+            "search_tools": self.search_tools,
+            "artifact": self.artifact,
+        }
+        if name not in helpers:
+            raise AttributeError(f"runtime has no {name}; it has {', '.join(sorted(helpers))}")
+        return helpers[name](*args, **kwargs)
+
+    def list_tools(self, namespace: str | None = None) -> list[dict[str, str]]:
+        """Every tool in scope, or in one namespace of it."""
+        prefix = f"{namespace.removeprefix('tools.')}." if namespace else ""
+        return [_line(tool) for tool in self._view.scope.tools if tool.name.startswith(prefix)]
+
+    def get_tool_info(self, name: str) -> dict[str, Any]:
+        """One tool in full."""
+        tool = self._view.scope.get(str(name).removeprefix("tools."))
+        if tool is None:
+            near = self._view.scope.nearest(str(name))
+            meant = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise NameError(f"there is no tool {name}{meant}")
+        return {
+            **_line(tool),
+            "description": neutral(tool.description, 4_000),
+            "input_schema": tool.input_schema,
+            "output_schema": tool.output_schema,
+            "returns": return_type(tool),
+        }
+
+    def search_tools(self, query: str | list[str], limit: int = 10) -> list[dict[str, str]]:
+        """The best tools for a query."""
+        return [_line(match.tool) for match in self._view.search(query, limit).matches]
+
+    def artifact(self, artifact_id: str | Mapping[str, Any]) -> bytes:
+        """The bytes of an artifact, by its id or its whole handle."""
+        key = artifact_id.get("artifact") if isinstance(artifact_id, Mapping) else artifact_id
+        return self._read_artifact(str(key))
+
+
+def _line(tool: Tool) -> dict[str, str]:
+    return {
+        "name": tool.name,
+        "signature": signature(tool),
+        "effect": tool.effect,
+        "summary": neutral(tool.description.strip().partition("\n")[0], _SUMMARY),
+    }
