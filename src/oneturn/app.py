@@ -78,7 +78,8 @@ class CodeMode:
     ) -> None:
         self.name = name
         self.limits = limits or Limits()
-        self.catalog = Catalog(effects=effects or {}, results=results or {})
+        self._effects, self._results = dict(effects or {}), dict(results or {})
+        self.catalog = Catalog(effects=self._effects, results=self._results)
         self.problems: dict[str, str] = {}
         """Sources that could not be started or listed, with the reason."""
         self._allow = [Allow.of(allow)]
@@ -88,7 +89,8 @@ class CodeMode:
         self._tool_timeout = tool_timeout
         self._runs = runs
         self._sandbox = sandbox
-        self._functions = FunctionSource()
+        self._functions = FunctionSource(self.limits)
+        self._functions_changed = False
         self._sources: dict[str, tuple[Source, str]] = {"python": (self._functions, "")}
         self._views: dict[tuple[int, tuple[str, ...]], View] = {}
         self._refreshes: set[asyncio.Task[None]] = set()
@@ -133,11 +135,7 @@ class CodeMode:
 
         def register(target: Any) -> Any:
             self._functions.add(target, **options)
-            try:
-                self.catalog.replace("python", self._functions.tools, "")
-            except ToolDefinitionError:
-                self._functions.discard_last()
-                raise
+            self._functions_changed = True
             return target
 
         return register if function is None else register(function)
@@ -220,6 +218,49 @@ class CodeMode:
             raise ConfigError(f"There is a source named {source.name!r} already; give this one another name.")
         self._sources[source.name] = (source, namespace)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of the sources beside the app's own Python functions."""
+        return tuple(name for name, (source, _) in self._sources.items() if source is not self._functions)
+
+    def configure(
+        self,
+        *,
+        name: str | None = None,
+        allow: AllowLike = None,
+        limits: Limits | None = None,
+        tool_timeout: float | None = None,
+        runs: int | None = None,
+        effects: Mapping[str, Effect] | None = None,
+        results: Mapping[str, ResultRule] | None = None,
+    ) -> None:
+        """Lay an operator's settings over the author's; only what is given changes.
+
+        `allow` never widens: a tool must then be in this list *and* in the app's own. Only an app
+        made without a list takes this one as its own. For the same pattern, `effects` and
+        `results` given here win.
+
+        Raises:
+            ConfigError: The app is open already, or a setting is not one of those allowed.
+        """
+        if self._runtime is not None:
+            raise ConfigError("Configure the app before it is opened.")
+        if allow is not None:
+            given = Allow.of(allow)
+            if self._allow[0] == Allow():
+                self._allow[0] = given
+            else:
+                self._allow.append(given)
+        self._effects |= effects or {}
+        self._results |= results or {}
+        self.catalog = Catalog(effects=self._effects, results=self._results)
+        self._functions_changed = True
+        self._views.clear()
+        self.name = self.name if name is None else name
+        self.limits = limits or self.limits
+        self._tool_timeout = self._tool_timeout if tool_timeout is None else tool_timeout
+        self._runs = self._runs if runs is None else runs
+
     # --- life
 
     async def open(self, *, tolerate: bool = False, progress: Callable[[str], None] | None = None) -> None:
@@ -250,10 +291,12 @@ class CodeMode:
         try:
             await source.open()
             self.catalog.replace(name, await source.list_tools(), namespace)
+            self._functions_changed = self._functions_changed and source is not self._functions
         except (SourceError, ToolDefinitionError) as error:
             self.problems[name] = str(error)
             return
-        source.on_change(lambda: self._refresh_soon(name))
+        if source is not self._functions:
+            source.on_change(lambda: self._refresh_soon(name))
         if progress is not None:
             progress(name)
 
@@ -408,6 +451,10 @@ class CodeMode:
         """What a caller with this allow-list can see. Cached until the catalog changes."""
         from .view import View
 
+        if self._functions_changed:
+            # Once for all functions registered since, not once for each.
+            self.catalog.replace("python", self._functions.tools)
+            self._functions_changed = False
         patterns = (allow,) if isinstance(allow, str) else tuple(allow or ())
         key = (self.catalog.version, patterns)
         known = self._views.get(key)

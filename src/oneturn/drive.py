@@ -18,7 +18,7 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .errors import OneturnError, ValueRefused
+from .errors import OneturnError, SandboxError, ValueRefused
 from .gate import Allowed, Context, Refused, Reply
 from .gate.base import Budget
 from .program import Program, check, hint, parse
@@ -78,6 +78,7 @@ class Drive:
         self._run: SandboxRun | None = None
         self._inbox: queue.SimpleQueue[Reply | Answer] = queue.SimpleQueue()
         self._answers: list[Answer] = []
+        self._closed = False
         self._pending: tuple[int, ...] = ()
         self._prints: list[str] = []
         self._cut = 0
@@ -109,7 +110,8 @@ class Drive:
             raise
         finally:
             timer.cancel()
-            await asyncio.shield(self._loop.run_in_executor(self._runtime.threads, self._close))
+            if not self._closed:
+                await asyncio.shield(self._loop.run_in_executor(self._runtime.threads, self._close))
         return self._outcome(finished)
 
     async def _steps(self) -> Finished:
@@ -121,6 +123,10 @@ class Drive:
                 self.stop(ScriptError("Cancelled", "the run was cancelled"), cancelled=True)
                 await asyncio.wait([ended])
                 raise
+            except SandboxError:
+                if self._stopped is None:
+                    raise
+                finished = None  # stopped before or while it started
             if self._stopped is not None:
                 return Finished(error=self._placed(self._stopped))
             if finished is not None:
@@ -279,6 +285,8 @@ class Drive:
             return Finished(error=problem)
         run = self._runtime.sandbox.open(self._limits, secrets.randbits(63))
         self._run = run
+        if self._stopped is not None:
+            return Finished(error=self._stopped)
         return run.start(script_for(program, self._view))
 
     def _resume(self, answers: list[Answer]) -> Step:
@@ -351,6 +359,7 @@ class Drive:
             return Answer(call.id, failure=Failure(kind, str(error)))
 
     def _finished(self, step: Finished) -> Finished:
+        self._close()
         self._prints.append(step.prints)
         self._cut += step.cut_prints
         if step.error is not None:
@@ -365,6 +374,7 @@ class Drive:
     def _close(self) -> None:
         if self._run is not None:
             self._run.close()
+        self._closed = True
 
 
 def script_for(program: Program, view: View) -> Script:

@@ -15,27 +15,32 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from .tokens import count, cut
 from .tools.scope import Scope
 from .tools.search import SearchResult
 from .tools.signature import signature
-from .tools.text import neutral
+from .tools.text import one_line
 from .types import CallRecord, Outcome, ScriptError
 
 _SPARE = 16  # tokens kept back because parts count a little more once joined
 _SEARCH_TOKENS = 3_000
+_LINE_TOKENS = 600
 _MANIFEST_TOKENS = 300
 _DESCRIPTION_CHARS = 100
-_SIGNATURE_CHARS = 600
 _SOURCE_CHARS = 200
 _CALL_ERROR_CHARS = 120
 _CALL_GROUPS = 20
 _INLINE_BYTES = 1_000
+# Controls but \n and \t, surrogates, and what Unicode draws as nothing. Emoji and some scripts need the
+# joiners and the emoji selector, so those stay, but not in runs long enough to carry a hidden text.
 _HIDDEN = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    r"\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
+    r"\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+    r"|(?<=[\u200c\u200d\ufe0f]{2})[\u200c\u200d\ufe0f]+"
 )
 
 
@@ -155,9 +160,11 @@ def search_text(result: SearchResult, scope_size: int) -> str:
     lines: list[str] = []
     room = _SEARCH_TOKENS - 4 * _SPARE
     for match in result.matches:
-        line = neutral(signature(match.tool), _SIGNATURE_CHARS) + f"  # {match.tool.effect}"
-        about = neutral(_first_sentence(match.tool.description), _DESCRIPTION_CHARS)
-        line += f": {about}" if about else ""
+        about = _short(_first_sentence(match.tool.description), _DESCRIPTION_CHARS)
+        comment = f"  # {match.tool.effect}: {about}" if about else f"  # {match.tool.effect}"
+        line = signature(match.tool) + comment
+        if count(line) > _LINE_TOKENS:
+            line = f"await tools.{match.tool.name}(...){comment} (long signature: get_tool_info shows it)"
         room -= count(line) + 1
         if room < 0:
             break
@@ -167,9 +174,13 @@ def search_text(result: SearchResult, scope_size: int) -> str:
     return "\n".join([*lines, f"{len(lines):,} of {scope_size:,} tools{more}."])
 
 
-def _first_sentence(text: str) -> str:
-    paragraph = text.strip()[: _DESCRIPTION_CHARS * 10].partition("\n\n")[0]
-    return re.split(r"(?<=[.!?])\s", paragraph, maxsplit=1)[0]
+def _first_sentence(description: str) -> str:
+    paragraph = description.strip()[: _DESCRIPTION_CHARS * 10].partition("\n\n")[0]
+    return re.split(r"(?<=[.!?])\s", one_line(paragraph, len(paragraph)), maxsplit=1)[0]
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def outcome_text(outcome: Outcome, max_tokens: int = 4_000) -> str:
@@ -368,13 +379,12 @@ def _calls_data(calls: Sequence[CallRecord], max_tokens: int) -> list[dict[str, 
 
 def _visible(text: str) -> str:
     """`text` with every character that hides or reorders text spelled out; newlines and tabs stay."""
-    return _HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], text.replace("\r\n", "\n"))
+    return _HIDDEN.sub(lambda found: encode_basestring_ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
 
 
 def _line(text: str, limit: int) -> str:
     """`text` as one visible line of at most `limit` characters."""
-    line = _visible(" ".join(text.split()))
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    return _short(_visible(" ".join(text.split())), limit)
 
 
 def _value_text(value: Any) -> str:

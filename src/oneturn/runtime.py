@@ -150,7 +150,17 @@ class Runtime:
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        if self._places.locked() and self._waiting >= self._queue:
+        if self._places.locked():
+            await self._queue_up()
+        else:
+            await self._places.acquire()
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def _queue_up(self) -> None:
+        if self._waiting >= self._queue:
             raise SandboxBusy(f"{self._queue} runs are waiting already; try again in a moment.")
         self._waiting += 1
         try:
@@ -160,7 +170,3 @@ class Runtime:
             raise SandboxBusy(f"No place for a run became free within {self._patience:g} s.") from None
         finally:
             self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._places.release()

@@ -22,7 +22,7 @@ _STAMPS = (dt.datetime, dt.date, dt.time)
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 # Interpreters that cannot send an object send its repr as text; taken as data it would be a
 # silent wrong value. Only looked for in what a script sends.
-_REPR = re.compile(r"<(coroutine|function|bound method|built-in function|module|class|generator)\b[^>]*>\Z")
+_REPR = re.compile(r"<(coroutine|function|bound method|built-in function|module|class|generator)\b[^\n]*>\Z")
 _CYCLE = ("[...]", "{...}", "(...)")
 
 
@@ -130,9 +130,20 @@ def _foreign(value: Any) -> str:
     )
 
 
+def _sound(text: str) -> str:
+    """`text`, with lone surrogates replaced by U+FFFD: nothing that speaks UTF-8 can carry them."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def _key(key: Any) -> str:
     if type(key) is str:
-        return key
+        return _sound(key)
     if key is None:
         return "null"
     if key is True or key is False:
@@ -143,6 +154,8 @@ def _key(key: Any) -> str:
 def copy(value: Any) -> Any:
     """A plain copy of a value that `measure` let through."""
     kind = type(value)
+    if kind is str:
+        return _sound(value)
     if kind is dict:
         return {_key(key): copy(part) for key, part in value.items()}
     if kind is list or kind is tuple:
@@ -164,8 +177,8 @@ def plain(value: Any, limits: Limits, *, what: str = "the value", from_script: b
     """A plain-data copy of `value` that shares nothing with it.
 
     Tuples become lists, sets become lists (sorted when they can be), dates and times become ISO
-    8601 text, time spans become seconds, and the dict keys JSON can spell (numbers, booleans,
-    None) become text.
+    8601 text, time spans become seconds, the dict keys JSON can spell (numbers, booleans, None)
+    become text, and lone surrogates in text become U+FFFD.
 
     Args:
         value: Anything.

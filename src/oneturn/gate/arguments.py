@@ -122,15 +122,22 @@ def _check(arguments: dict[str, Any], shape: _Shape) -> dict[str, Any] | Failure
                 arguments[name] = ""
             else:
                 return _wrong(tool, f"takes no bytes for {name!r}; decode them to text first")
-    try:
-        if not shape.accepts(arguments):
-            arguments = _without_nulls(arguments, shape)
-            error = next(iter(shape.validator.iter_errors(arguments)), None)
-            if error is not None:
-                return _wrong(tool, _complaint(error))
-    except ValueError:
-        return _wrong(tool, "takes bytes only as a whole argument, not inside one")
+        elif _holds_bytes(value):
+            return _wrong(tool, f"takes bytes only as a whole argument, not inside {name!r}")
+    if not shape.accepts(arguments):
+        arguments = _without_nulls(arguments, shape)
+        error = next(iter(shape.validator.iter_errors(arguments)), None)
+        if error is not None:
+            return _wrong(tool, _complaint(error))
     return {**_integral(arguments, shape), **raw}
+
+
+def _holds_bytes(value: Any) -> bool:
+    if type(value) is list:
+        return any(map(_holds_bytes, value))
+    if type(value) is dict:
+        return any(map(_holds_bytes, value.values()))
+    return type(value) is bytes
 
 
 def _without_nulls(arguments: Mapping[str, Any], shape: _Shape) -> dict[str, Any]:

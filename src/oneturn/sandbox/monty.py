@@ -431,7 +431,10 @@ def _settled(answer: Answer) -> monty.ExternalReturnValue | monty.ExternalExcept
     kind = getattr(builtins, answer.failure.kind, RuntimeError)
     if not (isinstance(kind, type) and issubclass(kind, Exception)):
         kind = RuntimeError
-    return {"exception": kind(answer.failure.message)}
+    try:
+        return {"exception": kind(answer.failure.message)}
+    except TypeError:  # a few, such as UnicodeDecodeError, cannot be made from a message
+        return {"exception": RuntimeError(answer.failure.message)}
 
 
 def _clock(snapshot: monty.FunctionSnapshot, seconds: float) -> Any:

@@ -1,0 +1,57 @@
+# Everything runs in .venv, which the first target that needs it makes.
+#   make demo    the whole thing on real input
+#   make test    every check and every test
+#   make bench   speed, beside bare Monty and a peer, in one run
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+NODE_READY := tests/node/node_modules/.ready
+
+.PHONY: help setup node demo test lint types layers pytest bench clean
+
+help:
+	@sed -n 's/^#  *//p' Makefile
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "oneturn needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+# Node servers and tools for the end-to-end tests; without npm those tests skip and say why.
+node: $(NODE_READY)
+
+$(NODE_READY): tests/node/package.json
+	@if command -v npm >/dev/null 2>&1; then \
+		npm --prefix tests/node ci --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "npm is not installed: tests that need Node servers will be skipped"; fi
+
+demo: $(READY) node
+	$(BIN)/python examples/demo.py
+
+test: lint types layers pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+layers: $(READY)
+	$(BIN)/lint-imports
+
+pytest: $(READY) node
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage tests/node/node_modules

@@ -1,0 +1,123 @@
+"""`oneturn doctor`: check this machine, its sandbox and its settings by trying them."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from ..errors import ConfigError, OneturnError
+from .common import (
+    AllowOption,
+    AppOption,
+    ConfigOption,
+    Exit,
+    JsonOption,
+    Verbose,
+    exits,
+    opened,
+    prepare,
+    write_json,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    from .common import Prepared
+
+Status = Literal["ok", "warn", "fail"]
+_STYLES: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report. `warn` does not make the command fail."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+def doctor(
+    app: AppOption = None,
+    config: ConfigOption = None,
+    allow: AllowOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check that scripts run, that the sandbox holds, and that the settings and servers work.
+
+    The sandbox is tried, not trusted: scripts reach for a planted file, a variable, a port, and
+    for too much memory and time. Ends with 1 when something that is needed fails.
+    """
+    with exits(as_json):
+        checks = _versions()
+        checks += asyncio.run(_sandbox())
+        checks += _settings(app, config, allow, lines=verbose)
+        failed = any(check.status == "fail" for check in checks)
+        if as_json:
+            write_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
+        else:
+            write_table(
+                ("check", "status", "detail"),
+                [(check.name, check.status, check.detail) for check in checks],
+                styles=[_STYLES[check.status] for check in checks],
+            )
+        raise typer.Exit(Exit.FAILED if failed else Exit.OK)
+
+
+def _versions() -> list[Check]:
+    old = sys.version_info < (3, 11)
+    python = f"{platform.python_version()} at {sys.executable}"
+    return [
+        Check("python", "fail" if old else "ok", f"{python}; 3.11 or later is needed" if old else python),
+        Check("oneturn", "ok", version("oneturn")),
+        Check("pydantic-monty", "ok", version("pydantic-monty")),
+    ]
+
+
+async def _sandbox() -> list[Check]:
+    from .probe import probe_sandbox
+
+    try:
+        probes = await probe_sandbox()
+    except OneturnError as error:
+        return [Check("sandbox", "fail", str(error))]
+    return [Check(f"sandbox: {probe.name}", "ok" if probe.ok else "fail", probe.detail) for probe in probes]
+
+
+def _settings(app: str | None, config: Path | None, allow: list[str] | None, *, lines: bool) -> list[Check]:
+    try:
+        prepared = prepare(app, config, allow)
+    except ConfigError as error:
+        return [Check("settings", "fail", str(error))]
+    if prepared.path is not None:
+        found = Check("settings", "ok", str(prepared.path))
+    elif app is not None:
+        found = Check("settings", "ok", f"none, only {app}")
+    else:
+        return [Check("settings", "warn", "no oneturn.toml here; `oneturn init` writes one")]
+    return [found, *asyncio.run(_sources(prepared, lines))]
+
+
+async def _sources(prepared: Prepared, lines: bool) -> list[Check]:
+    app = prepared.app
+    checks = []
+    async with opened(app, tolerate=True, lines=lines, warn=False):
+        for name in ("python", *app.sources):
+            origins = {name, f"mcp:{name}"}
+            n = sum(tool.source in origins for tool in app.catalog.tools)
+            if name in app.problems:
+                checks.append(Check(f"source: {name}", "fail", app.problems[name]))
+            elif n or name != "python":
+                checks.append(Check(f"source: {name}", "ok", f"{n:,} tools"))
+        exist, allowed = len(app.catalog.tools), len(app.tools())
+        hint = "; see `oneturn tools list --all`" if exist and not allowed else ""
+        status: Status = "ok" if allowed else "warn"
+        checks.append(Check("allow-list", status, f"{allowed:,} of {exist:,} tools may be called{hint}"))
+    return checks

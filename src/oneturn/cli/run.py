@@ -1,0 +1,173 @@
+"""`oneturn run`: run a script, show its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+from .common import (
+    AllowOption,
+    AppOption,
+    ConfigOption,
+    Exit,
+    JsonOption,
+    Verbose,
+    exits,
+    json_text,
+    note,
+    opened,
+    prepare,
+    write,
+    write_json,
+)
+
+if TYPE_CHECKING:
+    from ..app import CodeMode
+    from ..types import CallRecord, Outcome, ScriptError
+
+_CALLS_SHOWN = 20
+
+
+def run(
+    script: Annotated[str, typer.Argument(help="The file to run, or - for stdin.")],
+    app: AppOption = None,
+    config: ConfigOption = None,
+    allow: AllowOption = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout", metavar="SECONDS", help="For the whole run, tool time included; 30 by default."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run a script: what it prints, then its value, on stdout; errors on stderr.
+
+    The value is the last expression, or a top-level `return`. Text is written as it is, anything
+    else as JSON, and None not at all.
+    """
+    with exits(as_json):
+        code = _read(script)
+        prepared = prepare(app, config, allow)
+        outcome = asyncio.run(_execute(prepared.app, code, timeout, lines=verbose))
+        if as_json:
+            write_json(_data(outcome))
+        else:
+            _show(outcome, code, "stdin" if script == "-" else script)
+        raise typer.Exit(_code(outcome))
+
+
+async def _execute(app: CodeMode, code: str, timeout: float | None, *, lines: bool) -> Outcome:
+    async with opened(app, lines=lines):
+        return await app.execute(code, timeout=timeout)
+
+
+def _read(script: str) -> str:
+    try:
+        raw = sys.stdin.buffer.read() if script == "-" else Path(script).read_bytes()
+        return raw.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"The script {script} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"The script {script} is not UTF-8 text.") from None
+
+
+def _code(outcome: Outcome) -> Exit:
+    if outcome.ok:
+        return Exit.OK
+    if outcome.status == "cancelled":
+        return Exit.INTERRUPTED
+    kinds = {"TimeoutError": Exit.TIMEOUT, "SandboxCrashed": Exit.SANDBOX}
+    return kinds.get(outcome.error.kind, Exit.FAILED) if outcome.error else Exit.FAILED
+
+
+def _show(outcome: Outcome, code: str, name: str) -> None:
+    prints = outcome.prints
+    if prints and not prints.endswith("\n") and outcome.value is not None:
+        prints += "\n"
+    write(prints)
+    if outcome.value is not None:
+        text = outcome.value if isinstance(outcome.value, str) else json_text(outcome.value)
+        write(text if text.endswith("\n") else f"{text}\n")
+    sys.stdout.flush()
+    if outcome.cut_prints:
+        note(f"warning: {outcome.cut_prints:,} more printed characters were not kept")
+    if outcome.error is not None:
+        note(_error_text(outcome.error, code, name))
+    _show_calls(outcome)
+
+
+def _error_text(error: ScriptError, code: str, name: str) -> str:
+    lines = [f"error: {error.kind}: {error.message}"]
+    position = error.position
+    if position is not None:
+        lines.append(f"  {name}:{position.line}:{position.column}")
+        source = code.splitlines()
+        if position.line <= len(source):
+            line = source[position.line - 1]
+            before = "".join("\t" if char == "\t" else " " for char in line[: position.column - 1])
+            lines += [f"    {line}", f"    {before}^"]
+    if error.hint:
+        lines.append(f"  hint: {error.hint}")
+    return "\n".join(lines)
+
+
+def _show_calls(outcome: Outcome) -> None:
+    """After a failure, every call that was sent; after a success, only those in doubt."""
+    sent = [call for call in outcome.calls if call.status in ("ok", "failed", "unknown")]
+    if outcome.ok:
+        sent = [call for call in sent if call.status == "unknown"]
+    if not sent:
+        return
+    note("calls whose effect is unknown:" if outcome.ok else "calls already made, which stay made:")
+    # Writes first: they are what must not be repeated blindly.
+    shown = sorted(sent, key=lambda call: call.effect == "read")[:_CALLS_SHOWN]
+    for call in shown:
+        note(f"  {_call_text(call)}")
+    if len(sent) > len(shown):
+        note(f"  and {len(sent) - len(shown):,} more")
+
+
+def _call_text(call: CallRecord) -> str:
+    line = f", line {call.position.line}" if call.position else ""
+    return f"{call.tool} ({call.effect}, {call.status}{line})" + (f": {call.error}" if call.error else "")
+
+
+def _data(outcome: Outcome) -> dict[str, Any]:
+    error = outcome.error
+    at = error.position if error else None
+    return {
+        "run_id": outcome.run_id,
+        "status": outcome.status,
+        "value": outcome.value,
+        "prints": outcome.prints,
+        "cut_prints": outcome.cut_prints,
+        "error": error
+        and {
+            "kind": error.kind,
+            "message": error.message,
+            "line": at and at.line,
+            "column": at and at.column,
+            "source": at and at.source,
+            "hint": error.hint,
+        },
+        "calls": [
+            {
+                "tool": call.tool,
+                "effect": call.effect,
+                "status": call.status,
+                "seconds": round(call.seconds, 6),
+                "line": call.position and call.position.line,
+                "error": call.error,
+            }
+            for call in outcome.calls
+        ],
+        "seconds": round(outcome.seconds, 6),
+        "isolation": outcome.isolation,
+    }

@@ -1,0 +1,199 @@
+"""`oneturn tools`: what there is to call, what may be called, and how."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+from ..types import Effect, Tool
+from .common import (
+    AllowOption,
+    AppOption,
+    ConfigOption,
+    JsonOption,
+    Verbose,
+    exits,
+    note,
+    opened,
+    prepare,
+    write,
+    write_json,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    from ..app import CodeMode
+    from ..tools.scope import Scope
+
+tools = typer.Typer(help="List, search and describe the tools a script may call.", no_args_is_help=True)
+
+_SUMMARY = 100  # characters of a description in a list
+
+NamespaceOption = Annotated[
+    str | None, typer.Option("--namespace", help="Only tools in this namespace or below it.")
+]
+EffectOption = Annotated[Effect | None, typer.Option("--effect", help="Only tools with this effect.")]
+
+
+@tools.command("list")
+def list_tools(
+    namespace: NamespaceOption = None,
+    effect: EffectOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also tools that exist and are not allowed.")
+    ] = False,
+    app: AppOption = None,
+    config: ConfigOption = None,
+    allow: AllowOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,
+) -> None:
+    """List the tools a script may call: name, effect and who says so, source, summary."""
+    with exits(as_json):
+        built = prepare(app, config, allow).app
+        asyncio.run(_open(built, verbose))
+        allowed = {tool.name for tool in built.tools()}
+        candidates = built.catalog.tools if everything else built.tools()
+        chosen = [tool for tool in candidates if _wanted(tool, namespace, effect)]
+        if as_json:
+            write_json(
+                {
+                    "tools": [{**_line(tool), "allowed": tool.name in allowed} for tool in chosen],
+                    "exist": len(built.catalog.tools),
+                    "problems": built.problems,
+                }
+            )
+            return
+        headers = ["tool", "effect", "source", "summary"]
+        rows = [_row(tool) for tool in chosen]
+        if everything:
+            headers.append("allowed")
+            rows = [
+                (*row, "yes" if tool.name in allowed else "no")
+                for row, tool in zip(rows, chosen, strict=True)
+            ]
+        write_table(headers, rows, styles=["" if tool.name in allowed else "dim" for tool in chosen])
+        if not allowed:
+            note(_how_to_allow(built))
+
+
+@tools.command("search")
+def search_tools(
+    queries: Annotated[list[str], typer.Argument(metavar="QUERY...", help="What the tool should do.")],
+    namespace: NamespaceOption = None,
+    effect: EffectOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The most tools to show.")] = 10,
+    app: AppOption = None,
+    config: ConfigOption = None,
+    allow: AllowOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find tools by what they do; the answer is the one a model gets."""
+    with exits(as_json):
+        built = prepare(app, config, allow).app
+        asyncio.run(_open(built, verbose))
+        view = built.view()
+        result = view.search(queries, limit, effect=effect, namespace=namespace)
+        if as_json:
+            found = [{**_line(match.tool), "score": round(match.score, 4)} for match in result.matches]
+            write_json({"tools": found, "total": result.total, "problems": built.problems})
+            return
+
+        from ..metatools import search_text
+
+        write(f"{search_text(result, len(view.scope.tools))}\n")
+        if not view.scope.tools:
+            note(_how_to_allow(built))
+
+
+@tools.command("show")
+def show_tool(
+    name: Annotated[str, typer.Argument(help="The tool's name.")],
+    app: AppOption = None,
+    config: ConfigOption = None,
+    allow: AllowOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show everything about one tool: parameters, the shape of its result, its effect."""
+    with exits(as_json):
+        built = prepare(app, config, allow).app
+        asyncio.run(_open(built, verbose))
+        view = built.view()
+        tool = view.scope.get(name)
+        if tool is None:
+            raise ConfigError(_not_there(built, view.scope, name))
+        if as_json:
+            write_json(
+                {
+                    **_line(tool),
+                    "description": tool.description,
+                    "original": tool.original,
+                    "pin": tool.pin,
+                    "input_schema": tool.input_schema,
+                    "output_schema": tool.output_schema,
+                }
+            )
+        else:
+            write(f"{view.describe(tool.name)}\n")
+
+
+async def _open(app: CodeMode, lines: bool) -> None:
+    """Fill the catalog; one server that fails does not hide the tools of the others."""
+    async with opened(app, tolerate=True, lines=lines):
+        pass
+
+
+def _wanted(tool: Tool, namespace: str | None, effect: Effect | None) -> bool:
+    if effect is not None and tool.effect != effect:
+        return False
+    return namespace is None or f"{tool.namespace}.".startswith(f"{namespace.removeprefix('tools.')}.")
+
+
+def _line(tool: Tool) -> dict[str, Any]:
+    from ..tools.signature import signature
+
+    return {
+        "name": tool.name,
+        "signature": signature(tool),
+        "effect": tool.effect,
+        "effect_from": tool.effect_from,
+        "source": tool.source,
+        "summary": summary(tool),
+    }
+
+
+def _row(tool: Tool) -> tuple[str, ...]:
+    return tool.name, f"{tool.effect} ({tool.effect_from})", tool.source, summary(tool)
+
+
+def summary(tool: Tool) -> str:
+    """The first sentence of a tool's description, on one line."""
+    from ..tools.text import one_line
+
+    first = one_line(tool.description.strip().partition("\n\n")[0], _SUMMARY * 10)
+    sentence, dot, _ = first.partition(". ")
+    return one_line(sentence + dot.strip(), _SUMMARY)
+
+
+def _how_to_allow(app: CodeMode) -> str:
+    exist = app.catalog.tools
+    if not exist:
+        return "There are no tools here: name an app with --app, or servers with --config or an oneturn.toml."
+    example = f"{exist[0].namespace}.*" if exist[0].namespace else exist[0].name
+    return (
+        f"None of the {len(exist):,} tools is allowed (--all shows them). Allow some with --allow '{example}', "
+        f'or in oneturn.toml with allow = ["{example}"].'
+    )
+
+
+def _not_there(app: CodeMode, scope: Scope, name: str) -> str:
+    known = app.catalog.get(name.removeprefix("tools."))
+    if known is not None:
+        return f"{known.name} exists and is not allowed; allow it with --allow '{known.name}'."
+    near = scope.nearest(name)
+    return f"There is no tool {name}" + (f"; did you mean {' or '.join(near)}?" if near else ".")

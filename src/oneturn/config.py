@@ -1,0 +1,334 @@
+"""From one settings file to a `CodeMode`: reading `oneturn.toml`, and building the app it describes.
+
+This is the only place where a name in a file becomes an object. Settings are checked whole before
+anything is imported or started, and mistakes are told in one ConfigError. Values that may be
+secrets are kept out of every repr and every error, and `${VAR}` is filled in only by `build`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+
+from .app import CodeMode
+from .errors import ConfigError
+from .tools.mcp import McpServer, read_mcp_servers
+from .types import Effect, Limits, ResultRule
+
+FILE_NAME = "oneturn.toml"
+ServerMode = Literal["code", "search", "plain"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class LimitSettings(_Section):
+    """`[limits]`: the fields of `oneturn.Limits`; what is not given keeps its default."""
+
+    timeout: PositiveFloat | None = None
+    max_timeout: PositiveFloat | None = None
+    cpu_seconds: PositiveFloat | None = None
+    memory: PositiveInt | None = None
+    recursion: PositiveInt | None = None
+    calls: PositiveInt | None = None
+    concurrent_calls: PositiveInt | None = None
+    printed_chars: PositiveInt | None = None
+    depth: PositiveInt | None = None
+    nodes: PositiveInt | None = None
+    value_bytes: PositiveInt | None = None
+    run_bytes: PositiveInt | None = None
+
+
+class McpSettings(_Section):
+    """`[mcp.NAME]`: one MCP server. `timeout` is in seconds; `cwd` is relative to the file."""
+
+    command: str | None = None
+    args: tuple[str, ...] = Field((), repr=False)
+    env: dict[str, str] = Field({}, repr=False)
+    cwd: str = "."
+    url: str | None = Field(None, repr=False)
+    headers: dict[str, str] = Field({}, repr=False)
+    auth: str | None = Field(None, repr=False)
+    timeout: PositiveFloat | None = None
+    trust_annotations: bool = False
+    results: ResultRule = "auto"
+
+
+class ServerSettings(_Section):
+    """`[server]`: how `oneturn serve` offers the app."""
+
+    mode: ServerMode = "code"
+    direct: tuple[str, ...] = ()
+    http: str | None = None
+    token_env: str | None = None
+    max_tokens: PositiveInt = 4_000
+
+    @field_validator("http")
+    @classmethod
+    def _is_address(cls, text: str | None) -> str | None:
+        if text is not None:
+            address(text)
+        return text
+
+
+class Settings(_Section):
+    """Everything `oneturn.toml` may say. `None` means not given."""
+
+    name: str | None = None
+    app: str | None = None
+    allow: tuple[str, ...] | None = None
+    mcp_config: tuple[str, ...] = ()
+    trust_annotations: tuple[str, ...] = ()
+    tool_timeout: PositiveFloat | None = None
+    runs: PositiveInt | None = None
+    limits: LimitSettings = LimitSettings()
+    effects: dict[str, Effect] = {}
+    results: dict[str, ResultRule] = {}
+    mcp: dict[str, McpSettings] = {}
+    server: ServerSettings = ServerSettings()
+
+
+_SECTIONS: Mapping[str, type[_Section]] = {
+    "limits": LimitSettings,
+    "mcp": McpSettings,
+    "server": ServerSettings,
+}
+
+
+def find(start: Path) -> Path | None:
+    """The `oneturn.toml` for a folder: its own, or the nearest above it in the same git work tree.
+
+    Outside a git work tree only the folder itself is looked at, so that a file somebody left in a
+    shared parent, such as `/tmp`, is never picked up.
+    """
+    start = start.resolve()
+    folders = [start, *start.parents]
+    top = next((place for place, folder in enumerate(folders) if (folder / ".git").exists()), 0)
+    return next((path for folder in folders[: top + 1] if (path := folder / FILE_NAME).is_file()), None)
+
+
+def load(path: Path) -> Settings:
+    """The settings in a TOML file, or those that a JSON file with `mcpServers` stands for.
+
+    Raises:
+        ConfigError: The file cannot be read, or has mistakes; the message names each of them.
+    """
+    if path.suffix == ".json":
+        return Settings(mcp_config=(str(path.resolve()),))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+    return parse(content, str(path))
+
+
+def parse(content: Mapping[str, Any], where: str = FILE_NAME) -> Settings:
+    """Settings from parsed TOML.
+
+    Args:
+        content: The parsed file.
+        where: How errors name the file.
+
+    Raises:
+        ConfigError: A key or value is wrong; the message names each, and what is allowed.
+    """
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        mistakes = [
+            _mistake(each["loc"], each["type"], each["msg"])
+            for each in error.errors(include_input=False, include_url=False)
+        ]
+    raise ConfigError("\n".join(f"{where}: {mistake}" for mistake in mistakes))
+
+
+def _mistake(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    key = ".".join(str(part) for part in place)
+    if kind != "extra_forbidden":
+        return f"{key}: {message.removeprefix('Value error, ').replace('Input should', 'it should')}."
+    section: type[_Section] = Settings if len(place) == 1 else _SECTIONS[str(place[0])]
+    known = list(section.model_fields)
+    return f"{key} is no setting{_meant(str(place[-1]), known)} Allowed here: {', '.join(known)}."
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else "."
+
+
+def address(text: str) -> tuple[str, int]:
+    """`HOST:PORT` as a pair. An IPv6 host stands in brackets.
+
+    Raises:
+        ConfigError: It is anything else.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ConfigError(f"'{text}' is no address; write HOST:PORT, such as 127.0.0.1:8000")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def token(name: str | None) -> str | None:
+    """The bearer token in the environment variable `name`; None when no variable is named.
+
+    Raises:
+        ConfigError: The variable is not set, or empty.
+    """
+    if name is None:
+        return None
+    value = os.environ.get(name, "")
+    if not value:
+        raise ConfigError(f"token_env names the environment variable {name}, which is not set.")
+    return value
+
+
+def build(
+    settings: Settings,
+    *,
+    base: Path,
+    app: CodeMode | None = None,
+    allow: Iterable[str] | None = None,
+) -> CodeMode:
+    """The app that the settings describe. Nothing is started.
+
+    Every allow-list that is given must allow a tool: the app object's own, the file's, and
+    `allow`. When none is given, nothing is allowed.
+
+    Args:
+        settings: From `load` or `parse`.
+        base: The folder that paths and modules are relative to.
+        app: Used in place of the one `settings.app` names. It is changed.
+        allow: A further allow-list, such as the command line's.
+
+    Raises:
+        ConfigError: A module, server file or variable is missing, or two servers share a name.
+    """
+    if app is None:
+        app = import_app(settings.app, base) if settings.app is not None else CodeMode()
+    app.configure(
+        name=settings.name,
+        allow=settings.allow,
+        limits=_limits(app.limits, settings.limits),
+        tool_timeout=settings.tool_timeout,
+        runs=settings.runs,
+        effects=settings.effects,
+        results=settings.results,
+    )
+    if allow is not None:
+        app.configure(allow=allow)
+    for server in servers(settings, base):
+        app.add_mcp_server(server)
+    return app
+
+
+def _limits(limits: Limits, settings: LimitSettings) -> Limits:
+    limits = replace(limits, **settings.model_dump(exclude_unset=True))
+    if settings.timeout is not None and limits.timeout > limits.max_timeout:
+        raise ConfigError(
+            f"limits.timeout ({limits.timeout:g} s) is above limits.max_timeout "
+            f"({limits.max_timeout:g} s); raise max_timeout too."
+        )
+    return limits
+
+
+def servers(settings: Settings, base: Path) -> tuple[McpServer, ...]:
+    """Every MCP server of the settings, with `${VAR}` filled in. Raises ConfigError as `build` does."""
+    found: list[McpServer] = []
+    for name in settings.mcp_config:
+        path = base / Path(name).expanduser()
+        try:
+            found += read_mcp_servers(path)
+        except ConfigError as error:
+            text = str(error)
+            raise ConfigError(text if str(path) in text else f"{path}: {text}") from None
+    found += [_server(name, entry, base) for name, entry in settings.mcp.items()]
+    trusted = set(settings.trust_annotations)
+    known = [server.name for server in found]
+    for name in settings.trust_annotations:
+        if name not in known:
+            raise ConfigError(
+                f"trust_annotations names {name!r}, which is no server here{_meant(name, known)}"
+            )
+    return tuple(
+        replace(server, trust_annotations=True) if server.name in trusted else server for server in found
+    )
+
+
+def _server(name: str, entry: McpSettings, base: Path) -> McpServer:
+    ours = {"cwd", "timeout", "trust_annotations", "results"}  # milliseconds there, seconds here
+    fields = entry.model_dump(exclude_unset=True, exclude=ours)
+    # The working directory matters to a command only, and takes part in `${VAR}` like the rest.
+    (server,) = read_mcp_servers({"mcpServers": {name: {**fields, "cwd": entry.cwd}}})
+    cwd = str((base / Path(server.cwd or ".").expanduser()).resolve()) if server.command else None
+    return replace(
+        server,
+        cwd=cwd,
+        timeout=entry.timeout,
+        trust_annotations=entry.trust_annotations,
+        results=entry.results,
+    )
+
+
+def import_app(spec: str, base: Path) -> CodeMode:
+    """The `CodeMode` that `module:attribute` or `path/file.py:attribute` names.
+
+    The module's folder, or `base`, comes first on `sys.path`. Without an attribute, the module
+    must hold exactly one `CodeMode`.
+
+    Raises:
+        ConfigError: The module cannot be imported, or there is no such `CodeMode` in it.
+    """
+    place, _, attribute = spec.partition(":")
+    folder, name = base, place
+    if place.endswith(".py"):
+        path = (base / Path(place).expanduser()).resolve()
+        if not path.is_file():
+            raise ConfigError(f"app = {spec!r}: there is no file {path}.")
+        folder, name = path.parent, path.stem
+    module = _import(name, folder.resolve(), spec)
+    if attribute:
+        found = getattr(module, attribute, None)
+        if not isinstance(found, CodeMode):
+            names = [key for key, value in vars(module).items() if isinstance(value, CodeMode)]
+            what = "is not there" if found is None else f"is a {type(found).__name__}, not a CodeMode"
+            there = f" It has: {', '.join(names)}." if names else " It has no CodeMode."
+            raise ConfigError(f"app = {spec!r}: {attribute} {what} in {name}.{there}")
+        return found
+    apps = {id(value): value for value in vars(module).values() if isinstance(value, CodeMode)}
+    if len(apps) != 1:
+        raise ConfigError(
+            f"app = {spec!r}: {name} has {len(apps)} CodeMode objects; name one, as {spec}:app."
+        )
+    return next(iter(apps.values()))
+
+
+def _import(name: str, folder: Path, spec: str) -> Any:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]:
+            raise ConfigError(f"app = {spec!r}: there is no module {name} in {folder}.") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"app = {spec!r}: importing {name} failed with {reason}.") from error

@@ -1,0 +1,113 @@
+"""The FastMCP server around an app: its tools, its artifacts, and word of changes to both."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, get_args
+
+import mcp_types
+from fastmcp import Context, FastMCP
+from fastmcp.exceptions import NotFoundError
+from fastmcp.resources.base import ResourceContent, ResourceResult
+from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
+from fastmcp.tools.base import Tool, ToolResult
+
+from .. import __version__
+from ..app import CodeMode
+from ..errors import ArtifactNotFound, ConfigError
+from ..tools.scope import Allow
+from . import Mode
+from .calls import Calls, current_caller
+from .tools import CatalogTools
+
+_SESSIONS = 1_024  # clients remembered in order to be told of changes
+
+_INSTRUCTIONS: dict[str, str] = {
+    "code": "Find tools with search_tools, then do the whole job in one script with execute_code.",
+    "search": "Find tools with search_tools, then call them by name with call_tool.",
+    "plain": "",
+}
+
+
+def build(
+    app: CodeMode, *, mode: Mode, direct: str | Iterable[str], max_tokens: int, auth: Any
+) -> FastMCP[None]:
+    """The server of `oneturn.server.build_server`."""
+    if mode not in get_args(Mode):
+        raise ConfigError(f"There is no mode {mode!r}; use one of {', '.join(get_args(Mode))}.")
+    calls = Calls(app, max_tokens)
+
+    @asynccontextmanager
+    async def opened(server: FastMCP[None]) -> AsyncIterator[None]:
+        await app.open()
+        yield
+
+    server: FastMCP[None] = FastMCP(
+        app.name,
+        instructions=_INSTRUCTIONS[mode] or None,
+        version=__version__,
+        auth=auth,
+        lifespan=opened,
+        providers=[CatalogTools(calls, mode, Allow.of(direct))],
+        middleware=[ToldOfChanges(app)],
+        mask_error_details=True,  # our own errors are made for clients, any other stays in the log
+        dereference_schemas=False,
+    )
+
+    @server.resource(
+        "artifact://{artifact_id}",
+        name="artifact",
+        description="Bytes a run of yours left behind, by the id in their handle.",
+        mime_type="application/octet-stream",
+    )
+    async def read_artifact(artifact_id: str) -> ResourceResult:
+        try:
+            artifact = await app.artifact(artifact_id, caller=current_caller())
+        except ArtifactNotFound as error:
+            raise NotFoundError(str(error)) from error
+        return ResourceResult([ResourceContent(artifact.data, mime_type=artifact.mime)])
+
+    return server
+
+
+class ToldOfChanges(Middleware):
+    """Tells a client which has listed the tools that they have changed, on its next call.
+
+    Only clients that keep a session can be told; those of protocol 2026-07-28 and later open a new
+    connection for each request, and list the tools again when they want to.
+    """
+
+    def __init__(self, app: CodeMode) -> None:
+        self._app = app
+        self._listed: OrderedDict[str, int] = OrderedDict()
+
+    async def on_list_tools(
+        self,
+        context: MiddlewareContext[mcp_types.ListToolsRequest],
+        call_next: CallNext[mcp_types.ListToolsRequest, Sequence[Tool]],
+    ) -> Sequence[Tool]:
+        if context.fastmcp_context is not None:
+            self._remember(context.fastmcp_context)
+        return await call_next(context)
+
+    async def on_call_tool(
+        self,
+        context: MiddlewareContext[mcp_types.CallToolRequestParams],
+        call_next: CallNext[mcp_types.CallToolRequestParams, ToolResult],
+    ) -> ToolResult:
+        result = await call_next(context)
+        client = context.fastmcp_context
+        if client is not None:
+            known = self._listed.get(client.session_id)
+            if known is not None and known != self._app.catalog.version:
+                self._remember(client)
+                await client.send_notification(mcp_types.ToolListChangedNotification())
+        return result
+
+    def _remember(self, client: Context) -> None:
+        self._listed[client.session_id] = self._app.catalog.version
+        self._listed.move_to_end(client.session_id)
+        while len(self._listed) > _SESSIONS:
+            self._listed.popitem(last=False)

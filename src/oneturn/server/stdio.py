@@ -1,0 +1,42 @@
+"""Serving over stdin and stdout. The transport keeps stdout for the protocol alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable
+
+from ..app import CodeMode
+from . import Mode
+from .door import build
+from .signals import on_stop
+
+
+async def serve(app: CodeMode, *, mode: Mode, direct: str | Iterable[str], max_tokens: int) -> None:
+    """See `oneturn.server.serve_stdio`."""
+    server = build(app, mode=mode, direct=direct, max_tokens=max_tokens, auth=None)
+    closing: list[asyncio.Task[None]] = []
+
+    def stop(number: signal.Signals) -> None:
+        if not closing:
+            closing.append(asyncio.create_task(_close_and_die(app, number)))
+
+    try:
+        with on_stop(stop):
+            await app.open()
+            await server.run_stdio_async(show_banner=False, log_level="WARNING")
+    finally:
+        await app.close()
+
+
+async def _close_and_die(app: CodeMode, number: signal.Signals) -> None:
+    """Close the app, then let the signal have its way.
+
+    Not by unwinding the server: a thread of it reads stdin, and nothing can interrupt that.
+    """
+    try:
+        await app.close()
+    finally:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)

@@ -1,0 +1,312 @@
+"""How a tool looks to whoever writes a script: one line to copy, or everything known about it.
+
+JSON Schema becomes Python type text. The reader is a model with a bounded context and the schema
+comes from a stranger, so every part is capped: depth, number of steps taken, and length. What is
+too deep or too long is named by its outer type (`dict`, `list`), never dropped silently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ToolDefinitionError
+from ..types import Tool
+from .names import parameter_names
+from .schema import properties, required, resolve, types
+from .text import neutral, one_line
+
+MAX_SIGNATURE = 1_200
+"""Characters of a signature beyond the tool's own name."""
+
+_MAX_TYPE = 160  # characters of one nested object or Literal
+_MAX_NESTING = 3  # objects inside objects
+_MAX_STEPS = 400  # schema nodes looked at for one type text
+_MAX_LISTED = 60  # parameters `describe` lists
+_SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
+_LIMITS = (
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "format",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+)
+
+
+def signature(tool: Tool) -> str:
+    """One line a script can copy: `await tools.github.create_issue(title: str) -> {number: int}`.
+
+    A parameter that may be left out has a default, `None` when the schema states none.
+    Parameters that do not fit in `MAX_SIGNATURE` characters are shown as `...`.
+    """
+    returns = return_type(tool)
+    room = MAX_SIGNATURE - len(returns) - 40
+    parts: list[str] = []
+    optional_seen = False
+    for parameter in _parameters(tool):
+        if parameter.default is not None:
+            optional_seen = True
+        elif optional_seen and "*" not in parts:
+            parts.append("*")  # Python wants what is required first; by name any order works
+        room -= len(parameter.text) + 2
+        if room < 0:
+            parts.append("...")
+            break
+        parts.append(parameter.text)
+    extra = resolve(tool.input_schema, tool.input_schema).get("additionalProperties")
+    if extra and room > _MAX_TYPE:
+        parts.append(f"**others: {_Writer(tool.input_schema).text(extra)}"[:_MAX_TYPE])
+    return f"await tools.{tool.name}({', '.join(parts)}) -> {returns}"
+
+
+def return_type(tool: Tool) -> str:
+    """Python type text of what a call gives: `Any` when the tool declares no shape."""
+    if tool.results == "text":
+        return "str"
+    if tool.output_schema is None:
+        return "Any"
+    return _Writer(tool.output_schema).text(tool.output_schema)
+
+
+def describe(tool: Tool) -> str:
+    """All a script writer needs: signature, description, parameters, effect, and the result rule."""
+    lines = [signature(tool)]
+    if tool.description.strip():
+        lines += [neutral(tool.description, 2_000)]
+    parameters = _parameters(tool)
+    if parameters:
+        lines += ["parameters:", *(f"  {_line(parameter)}" for parameter in parameters[:_MAX_LISTED])]
+    if len(parameters) > _MAX_LISTED:
+        lines.append(f"  … and {len(parameters) - _MAX_LISTED} more parameters")
+    lines.append(f"effect: {tool.effect}")
+    if tool.original and tool.original not in (tool.name, tool.short_name):
+        lines.append(f"original name: {one_line(tool.original, 200)}")
+    lines.append(f"returns: {_result_rule(tool)}")
+    return "\n".join(lines)
+
+
+def _result_rule(tool: Tool) -> str:
+    if tool.results == "text":
+        return "text, never parsed (results=text)"
+    if tool.results == "json":
+        return f"{return_type(tool)}, parsed from JSON text (results=json)"
+    if tool.output_schema is not None:
+        return return_type(tool)
+    if tool.source == "python":
+        return "not declared; what the function returns, as plain data"
+    return "not declared; parsed JSON if the whole text is an object or array, else text"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """One parameter as shown. `default` is its text, None for a required one."""
+
+    name: str
+    original: str
+    schema: Mapping[str, Any]
+    type: str
+    default: str | None
+
+    @property
+    def text(self) -> str:
+        shown = f"{self.name}: {self.type}"
+        return shown if self.default is None else f"{shown} = {self.default}"
+
+
+def _parameters(tool: Tool) -> list[_Parameter]:
+    try:
+        names = parameter_names(tool.input_schema)
+    except ToolDefinitionError:
+        return []  # such a tool never gets into a catalog
+    declared, needed = properties(tool.input_schema), required(tool.input_schema)
+    found: list[_Parameter] = []
+    for name, original in names.items():
+        schema = resolve(declared[original], tool.input_schema)
+        kind = _Writer(tool.input_schema).text(declared[original])
+        default = None if original in needed else _default(schema)
+        if default == "None" and kind != "Any" and "None" not in kind.split(" | "):
+            kind = f"{kind} | None"
+        found.append(_Parameter(name, original, schema, kind, default))
+    return found
+
+
+def _default(schema: Mapping[str, Any]) -> str:
+    value = schema.get("default")
+    if value is None or isinstance(value, str | int | float):
+        shown = repr(value)
+        return shown if len(shown) <= 60 else "..."
+    if value in ([], {}):
+        return repr(value)
+    return "..."
+
+
+def _line(parameter: _Parameter) -> str:
+    notes = (
+        [f"original name {one_line(parameter.original, 100)!r}"]
+        if parameter.original != parameter.name
+        else []
+    )
+    notes += _constraints(parameter.schema)
+    line = parameter.text if len(parameter.name) <= 100 else parameter.text[:300]
+    description = parameter.schema.get("description")
+    if isinstance(description, str) and description.strip():
+        line += f" - {one_line(description, 400)}"
+    return f"{line} ({'; '.join(notes)})" if notes else line
+
+
+def _constraints(schema: Mapping[str, Any]) -> list[str]:
+    for branch in _branches(schema):  # an optional value carries its bounds in its one real branch
+        if branch.get("type") != "null":
+            schema = {**branch, **schema}
+    notes = [f"{word} {_short(schema[word])}" for word in _LIMITS if word in schema]
+    choices = schema.get("enum")
+    if isinstance(choices, list) and len(_literal(choices)) > _MAX_TYPE - 10:
+        notes.append(f"one of {', '.join(map(_short, choices[:50]))}{', …' if len(choices) > 50 else ''}")
+    return notes
+
+
+def _branches(schema: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    found = schema.get("anyOf")
+    branches = [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    return branches if sum(each.get("type") != "null" for each in branches) == 1 else []
+
+
+def _short(value: object) -> str:
+    if isinstance(value, str | int | float | None):
+        return one_line(repr(value) if isinstance(value, str) else str(value)[:80], 80)
+    return "..."
+
+
+def _literal(values: list[Any]) -> str:
+    """`Literal[...]` of scalars, cut with `...` when long; empty when a value is no scalar."""
+    shown: list[str] = []
+    room = _MAX_TYPE
+    for value in values:
+        if not isinstance(value, str | int | float | None):
+            return ""
+        text = repr(value) if isinstance(value, str) else str(value)[:80]
+        room -= len(text) + 2
+        if room < 0:
+            shown.append("...")
+            break
+        shown.append(text)
+    return f"Literal[{', '.join(shown)}]" if shown and shown != ["..."] else ""
+
+
+@dataclass
+class _Writer:
+    """Writes one type text. `steps` bounds the work, whatever the schema looks like."""
+
+    root: Mapping[str, Any]
+    steps: int = _MAX_STEPS
+    open: set[str] = field(default_factory=set)  # references being written: meeting one again is recursion
+
+    def text(self, schema: object, nesting: int = 0, level: int = 0) -> str:
+        self.steps -= 1
+        if self.steps < 0 or level > 12 or not isinstance(schema, Mapping):
+            return "Any"
+        reference = schema.get("$ref")
+        if not isinstance(reference, str):
+            return self.resolved(schema, nesting, level)
+        if reference in self.open:
+            return re.sub(r"\W", "_", reference.rpartition("/")[2])[:60].strip("_") or "Any"
+        self.open.add(reference)
+        try:
+            return self.resolved(resolve(schema, self.root), nesting, level)
+        finally:
+            self.open.discard(reference)
+
+    def resolved(self, schema: Mapping[str, Any], nesting: int, level: int) -> str:
+        choices = [schema["const"]] if "const" in schema else schema.get("enum")
+        if isinstance(choices, list) and (literal := _literal(choices)):
+            return "None" if literal == "Literal[None]" else literal
+        for word in ("anyOf", "oneOf"):
+            branches = schema.get(word)
+            if isinstance(branches, list) and branches:
+                return self.union(self.text(branch, nesting, level + 1) for branch in branches[:20])
+        merged = schema.get("allOf")
+        if isinstance(merged, list) and merged:
+            return self.all_of(schema, merged, nesting, level)
+        kinds = types(schema)
+        return self.union(self.one(kind, schema, nesting, level) for kind in kinds[:8]) if kinds else "Any"
+
+    def all_of(self, schema: Mapping[str, Any], parts: list[Any], nesting: int, level: int) -> str:
+        together: dict[str, Any] = {key: value for key, value in schema.items() if key != "allOf"}
+        shown, needed = dict(properties(together)), set(required(together))
+        for part in parts[:20]:
+            inner = resolve(part, self.root)
+            together = {**inner, **together}
+            shown.update(properties(inner))
+            needed |= required(inner)
+        if shown:
+            together.update(properties=shown, required=sorted(needed))
+        together.pop("$ref", None)
+        return self.text(together, nesting, level + 1)
+
+    def one(self, kind: str, schema: Mapping[str, Any], nesting: int, level: int) -> str:
+        if kind == "object":
+            return self.object(schema, nesting, level)
+        if kind == "array":
+            items = schema.get("items")
+            if isinstance(items, Mapping):
+                return self.inside("list", self.text(items, nesting, level + 1))
+            places = schema.get("prefixItems")
+            if isinstance(places, list) and places:
+                return self.inside(
+                    "list", self.union(self.text(each, nesting, level + 1) for each in places[:20])
+                )
+            return "list"
+        if kind == "string" and schema.get("format") == "binary":
+            return "bytes"
+        return _SCALARS.get(kind, "Any")
+
+    def object(self, schema: Mapping[str, Any], nesting: int, level: int) -> str:
+        shown = schema.get("properties")
+        if not isinstance(shown, Mapping) or not shown:
+            values = schema.get("additionalProperties")
+            if not isinstance(values, Mapping) or not values:
+                return "dict"
+            return self.inside("dict", self.text(values, nesting, level + 1))
+        if nesting >= _MAX_NESTING:
+            return "dict"
+        listed = schema.get("required")
+        needed = (
+            {name for name in listed if isinstance(name, str)} if isinstance(listed, list | tuple) else set()
+        )
+        parts: list[str] = []
+        room = _MAX_TYPE
+        for name, part in shown.items():
+            key = name if isinstance(name, str) and name.isidentifier() else repr(name)
+            parts.append(f"{key}{'' if name in needed else '?'}: {self.text(part, nesting + 1, level + 1)}")
+            room -= len(parts[-1]) + 2
+            if room < 0:
+                return "dict"
+        return f"{{{', '.join(parts)}}}"
+
+    def inside(self, outer: str, inner: str) -> str:
+        if inner == "Any" or len(inner) > 2 * _MAX_TYPE:
+            return outer
+        return f"{outer}[{'str, ' if outer == 'dict' else ''}{inner}]"
+
+    def union(self, texts: Iterable[str]) -> str:
+        kinds = list(dict.fromkeys(part for text in texts for part in _split_union(text)))
+        if "Any" in kinds or not kinds:
+            return "Any"
+        if "None" in kinds:
+            kinds = [kind for kind in kinds if kind != "None"] + ["None"]
+        text = " | ".join(kinds)
+        return text if len(text) <= 2 * _MAX_TYPE else "Any"
+
+
+def _split_union(text: str) -> list[str]:
+    """The members of a union text whose members hold no union themselves; else the text as one."""
+    return [text] if any(mark in text for mark in "[{'\"") else text.split(" | ")

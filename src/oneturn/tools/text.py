@@ -1,0 +1,39 @@
+"""Text from strangers, made safe to lay before a model or a person.
+
+Descriptions, results and errors of tools are data, not instructions. What cannot be seen must
+not be readable either: hidden characters can carry orders a reviewer never sees, and direction
+marks can show one thing and mean another.
+"""
+
+from __future__ import annotations
+
+import re
+
+_LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
+
+# Control characters but \n and \t, surrogates, and all that Unicode calls "default ignorable":
+# zero-width and direction marks, fillers, variation selectors, tag characters.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_BLANK_LINES = re.compile(r"\n[ \t]*\n(?:[ \t]*\n)+")
+
+
+def neutral(text: str, limit: int) -> str:
+    """`text` without hidden characters, without long gaps, and no longer than `limit` characters.
+
+    Newlines and tabs stay. When text is cut, a note says how many characters are missing; the
+    note comes on top of `limit`.
+    """
+    clean = _HIDDEN.sub("", _LINE_ENDS.sub("\n", text))
+    clean = _BLANK_LINES.sub("\n\n", clean).strip()
+    if len(clean) <= limit:
+        return clean
+    return f"{clean[:limit]}… ({len(clean) - limit:,} more characters)"
+
+
+def one_line(text: str, limit: int) -> str:
+    """Like `neutral`, with every run of blanks and newlines made one space."""
+    return neutral(" ".join(_HIDDEN.sub("", _LINE_ENDS.sub("\n", text)).split()), limit)

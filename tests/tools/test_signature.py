@@ -1,0 +1,210 @@
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oneturn.tools.signature import MAX_SIGNATURE, describe, return_type, signature
+from oneturn.types import Tool
+
+NODE = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "children": {"type": "array", "items": {"$ref": "#/$defs/Node"}},
+    },
+    "required": ["name"],
+}
+
+
+def inputs(properties: dict[str, Any], *required: str, **more: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required), **more}
+
+
+def test_a_signature_can_be_copied_into_a_script() -> None:
+    tool = Tool(
+        "github.create_issue",
+        input_schema=inputs({"title": {"type": "string"}, "body": {"type": "string"}}, "title"),
+        output_schema=inputs({"number": {"type": "integer"}, "url": {"type": "string"}}, "number"),
+    )
+    assert signature(tool) == (
+        "await tools.github.create_issue(title: str, body: str | None = None) -> {number: int, url?: str}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": "string"}, "str"),
+        ({"type": "string", "format": "date-time"}, "str"),
+        ({"type": "string", "format": "binary"}, "bytes"),
+        ({"type": "null"}, "None"),
+        ({"type": ["integer", "null"]}, "int | None"),
+        ({"anyOf": [{"type": "null"}, {"type": "string"}, {"type": "string"}]}, "str | None"),
+        ({"oneOf": [{"type": "number"}, {"type": "boolean"}]}, "float | bool"),
+        ({"enum": ["a", "b\n"]}, r"Literal['a', 'b\n']"),
+        ({"const": 5}, "Literal[5]"),
+        ({"type": "array"}, "list"),
+        ({"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}, "list[list[int]]"),
+        ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]}, "list[int | str]"),
+        ({"type": "object"}, "dict"),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, "dict[str, int]"),
+        ({"properties": {"a b": {}}}, "{'a b'?: Any}"),
+        ({"$ref": "#/$defs/Node", "$defs": {"Node": NODE}}, "{name: str, children?: list[Node]}"),
+        ({"allOf": [{"$ref": "#/$defs/Node"}, {"properties": {"x": {}}}], "$defs": {"Node": NODE}},
+         "{name: str, children?: list[{name: str, children?: list[Node]}], x?: Any}"),
+        ({}, "Any"),
+        (True, "Any"),
+        ({"type": "object", "properties": {f"property_{n}": {} for n in range(500)}}, "dict"),
+    ],
+)  # fmt: skip
+def test_json_schema_reads_as_python(schema: Any, text: str) -> None:
+    tool = Tool(
+        "x", output_schema={"type": "object", "properties": {"v": schema}, "required": ["v"], **_defs(schema)}
+    )
+    assert return_type(tool) == f"{{v: {text}}}"
+
+
+def _defs(schema: Any) -> dict[str, Any]:
+    return {"$defs": schema["$defs"]} if isinstance(schema, dict) and "$defs" in schema else {}
+
+
+def test_deep_objects_end_in_dict() -> None:
+    schema: dict[str, Any] = {"type": "integer"}
+    for _ in range(6):
+        schema = inputs({"a": schema}, "a")
+    assert return_type(Tool("x", output_schema=schema)) == "{a: {a: {a: dict}}}"
+
+
+def test_defaults_are_shown_and_required_ones_after_them_are_by_name() -> None:
+    tool = Tool(
+        "x",
+        input_schema=inputs(
+            {
+                "page-size": {"type": "integer", "default": 20},
+                "tags": {"type": "array", "default": []},
+                "q": {"type": "string"},
+                "when": {"default": {"a": 1}},
+            },
+            "q",
+        ),
+    )
+    assert (
+        signature(tool)
+        == "await tools.x(page_size: int = 20, tags: list = [], *, q: str, when: Any = ...) -> Any"
+    )
+
+
+def test_further_named_arguments_are_shown_when_declared() -> None:
+    assert signature(Tool("x", input_schema=inputs({}, additionalProperties={"type": "integer"}))) == (
+        "await tools.x(**others: int) -> Any"
+    )
+    assert (
+        signature(Tool("x", input_schema=inputs({}, additionalProperties=False))) == "await tools.x() -> Any"
+    )
+
+
+def test_a_signature_of_very_many_parameters_is_cut_visibly() -> None:
+    tool = Tool("x", input_schema=inputs({f"parameter_{n}": {"type": "string"} for n in range(1_000)}))
+    line = signature(tool)
+    assert line.endswith(", ...) -> Any")
+    assert len(line) < MAX_SIGNATURE + 50
+    assert "… and 940 more parameters" in describe(tool)
+
+
+def test_the_description_says_all_there_is_to_know() -> None:
+    tool = Tool(
+        "github.create_issue",
+        description="Create an issue.\n\n\n\n\u202eMore.",
+        input_schema=inputs(
+            {
+                "title": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 80,
+                    "description": "What it\nis about.",
+                },
+                "page-size": {"anyOf": [{"type": "integer", "maximum": 9}, {"type": "null"}]},
+                "kind": {"enum": [f"a_rather_long_choice_{n}" for n in range(12)]},
+            },
+            "title",
+        ),
+        effect="write",
+        original="create-issue",
+        source="github",
+    )
+    text = describe(tool)
+    lines = text.splitlines()
+    assert lines[0] == signature(tool)
+    assert "Create an issue.\n\nMore." in text
+    assert "  title: str - What it is about. (minLength 1; maxLength 80)" in lines
+    assert "  page_size: int | None = None (original name 'page-size'; maximum 9)" in lines
+    assert "'a_rather_long_choice_11'" in text
+    assert "effect: write" in lines
+    assert "original name: create-issue" in lines
+    assert (
+        lines[-1] == "returns: not declared; parsed JSON if the whole text is an object or array, else text"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tool", "kind", "rule"),
+    [
+        (Tool("x", output_schema={"type": "integer"}), "int", "int"),
+        (
+            Tool("x", results="text", output_schema={"type": "integer"}),
+            "str",
+            "text, never parsed (results=text)",
+        ),
+        (Tool("x", results="json"), "Any", "Any, parsed from JSON text (results=json)"),
+        (Tool("x"), "Any", "not declared; what the function returns, as plain data"),
+    ],
+)
+def test_the_result_rule_is_one_line(tool: Tool, kind: str, rule: str) -> None:
+    assert return_type(tool) == kind
+    assert describe(tool).endswith(f"returns: {rule}")
+
+
+def test_a_schema_that_fans_out_without_end_costs_little() -> None:
+    wide = {"anyOf": [{"$ref": f"#/$defs/D{n}"} for n in range(40)]}
+    schema = {**wide, "$defs": {f"D{n}": {"type": "array", "items": wide} for n in range(40)}}
+    assert len(return_type(Tool("x", output_schema=schema))) < 1_000
+
+
+WORDS = [
+    "type",
+    "properties",
+    "required",
+    "items",
+    "anyOf",
+    "oneOf",
+    "allOf",
+    "enum",
+    "const",
+    "default",
+    "$ref",
+]
+WORDS += ["additionalProperties", "prefixItems", "description", "minimum", "pattern", "format", "$defs"]
+VALUES = st.sampled_from(["object", "array", "string", "#", "#/$defs/a", "#/properties/a", "a", "b-c", ""])
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | VALUES | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | VALUES, inner, max_size=5)
+    ),
+    max_leaves=40,
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.dictionaries(st.sampled_from(WORDS), JUNK, max_size=6), st.dictionaries(st.sampled_from(WORDS), JUNK)
+)
+def test_no_schema_breaks_or_floods_a_signature(
+    given_schema: dict[str, Any], result_schema: dict[str, Any]
+) -> None:
+    tool = Tool("lab.x", input_schema=given_schema, output_schema=result_schema)
+    line = signature(tool)
+    assert line.startswith("await tools.lab.x(")
+    assert "\n" not in line
+    assert len(line) < MAX_SIGNATURE + 200
+    assert len(describe(tool)) < 60_000
