@@ -51,16 +51,21 @@ async def ping(i: int) -> int:
     return i
 
 
-async def race(discipline: str, rounds: int, per: int, contenders: dict[str, Contender]) -> list[Row]:
-    """Let the contenders take turns; ratios are to the first one, by median."""
+async def race(
+    discipline: str, rounds: int, turn: int, per: int, contenders: dict[str, Contender]
+) -> list[Row]:
+    """Let the contenders take turns of `turn` executions; ratios are to the first one, by median.
+
+    The first execution of a turn is not counted: it pays for what the one before did to the caches.
+    """
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for contender in contenders.values():
-        await contender()
     for _ in range(rounds):
         for name, contender in contenders.items():
-            began = time.perf_counter()
             await contender()
-            times[name].append((time.perf_counter() - began) / per * 1e6)
+            for _ in range(turn):
+                began = time.perf_counter()
+                await contender()
+                times[name].append((time.perf_counter() - began) / per * 1e6)
     base = statistics.median(next(iter(times.values())))
     return [
         Row(discipline, name, min(taken), statistics.median(taken), statistics.median(taken) / base)
@@ -75,16 +80,24 @@ async def scripts(rounds: int) -> list[Row]:
     peer = FastMCP("peer")
     peer.tool(ping)
     peer.add_transform(
-        PeerCodeMode(sandbox_provider=MontySandboxProvider(limits={"max_suspensions": 1_000_000}), max_tool_calls=None)
+        PeerCodeMode(
+            sandbox_provider=MontySandboxProvider(limits={"max_suspensions": 1_000_000}), max_tool_calls=None
+        )
     )
     limits: pydantic_monty.ResourceLimits = {"max_suspensions": 1_000_000}
     lookup = {"ping": ping}
     with pydantic_monty.Monty() as pool:
         async with pydantic_monty.AsyncMonty() as async_pool, app, Client(peer) as client:
 
-            async def bare() -> object:
+            def bare_sync() -> object:
                 with pool.checkout() as session:
                     return session.feed_run(TRIVIAL)
+
+            async def bare_in_thread() -> object:
+                return await asyncio.to_thread(bare_sync)
+
+            async def bare() -> object:
+                return bare_sync()
 
             def bare_async(code: str) -> Contender:
                 async def run() -> object:
@@ -109,10 +122,12 @@ async def scripts(rounds: int) -> list[Row]:
 
             rows = await race(
                 "trivial execute",
-                rounds * 20,
+                rounds,
+                30,
                 1,
                 {
-                    "bare Monty (checkout + run)": bare,
+                    "bare Monty, blocking the event loop": bare,
+                    "bare Monty in a thread": bare_in_thread,
                     "bare AsyncMonty": bare_async(TRIVIAL),
                     "oneturn": ours(TRIVIAL),
                     "FastMCP CodeMode": theirs(f"return {TRIVIAL}"),
@@ -122,6 +137,7 @@ async def scripts(rounds: int) -> list[Row]:
                 rows += await race(
                     discipline,
                     rounds,
+                    1,
                     CALLS,
                     {
                         "bare AsyncMonty callback": bare_async(code % "ping(i)"),
@@ -157,14 +173,18 @@ def processes(rounds: int) -> list[Row]:
 def show(rows: list[Row]) -> None:
     """A table per discipline."""
     console = Console()
-    console.print(f"Python {platform.python_version()}, {platform.machine()}; ratios to the first of each group")
+    console.print(
+        f"Python {platform.python_version()}, {platform.machine()}; ratios to the first of each group"
+    )
     for discipline in dict.fromkeys(row.discipline for row in rows):
         table = Table(title=discipline, title_justify="left")
         for heading in ("", "best", "median", "ratio"):
             table.add_column(heading, justify="left" if not heading else "right")
         for row in rows:
             if row.discipline == discipline:
-                table.add_row(row.contender, f"{row.best:,.0f} µs", f"{row.median:,.0f} µs", f"{row.ratio:.2f} ×")
+                table.add_row(
+                    row.contender, f"{row.best:,.0f} µs", f"{row.median:,.0f} µs", f"{row.ratio:.2f} ×"
+                )
         console.print(table)
 
 

@@ -14,7 +14,11 @@ database = sqlite3.connect(":memory:", check_same_thread=False)
 database.execute("CREATE TABLE contact (email TEXT PRIMARY KEY, name TEXT, plan TEXT)")
 database.executemany(
     "INSERT INTO contact VALUES (?, ?, ?)",
-    [("ada@example.com", "Ada", "free"), ("bob@example.com", "Bob", "free"), ("cy@example.com", "Cy", "team")],
+    [
+        ("ada@example.com", "Ada", "free"),
+        ("bob@example.com", "Bob", "free"),
+        ("cy@example.com", "Cy", "team"),
+    ],
 )
 
 

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +70,7 @@ async def kind(message: str) -> str:
 
 SCRIPT = """
 import asyncio
+import re
 
 log, place = await asyncio.gather(
     git.git_log(repo_path=%(repo)r, max_count=15),
@@ -82,9 +82,8 @@ kinds = await asyncio.gather(*[commits.kind(commit["message"]) for commit in his
 async def in_tokyo(commit):
     clock = re.search(r"\\d\\d:\\d\\d", commit["date"]).group()
     told = await tools.time.convert_time(source_timezone="UTC", time=clock, target_timezone="Asia/Tokyo")
-    return told["target"]["datetime"][11:16] if isinstance(told, dict) else str(told)
+    return told["target"]["datetime"][11:16]
 
-import re
 hours = await asyncio.gather(*[in_tokyo(commit) for commit in history])
 
 lines = ["# History", ""]
@@ -157,7 +156,7 @@ class OneCallPerTurn:
                 time=clock.group() if clock else "00:00",
                 target_timezone="Asia/Tokyo",
             )
-        report = (Path(out) / "report.md").read_text(encoding="utf-8")
+        report = read(Path(out) / "report.md")
         await self.call("files.write_file", path=f"{out}/report.md", content=report)
         self.read += self.definitions + self.history  # the turn that answers
 
@@ -178,6 +177,11 @@ def code_mode_tokens(script: str, outcome: Outcome) -> tuple[int, int]:
     return tools + search + execute, 3 * tools + 2 * search + execute
 
 
+def read(path: Path) -> str:
+    """A small file."""
+    return path.read_text(encoding="utf-8")
+
+
 def show_costs(script: str, outcome: Outcome, usual: OneCallPerTurn) -> None:
     """The two ways side by side."""
     context, read = code_mode_tokens(script, outcome)
@@ -193,11 +197,11 @@ def show_costs(script: str, outcome: Outcome, usual: OneCallPerTurn) -> None:
 
 def show_calls(outcome: Outcome) -> None:
     """What the script called, as the journal of a run will show it."""
-    seen: Mapping[tuple[str, str], list[str]] = {}
-    groups = dict(seen)
+    groups: dict[tuple[str, str], list[str]] = {}
     for call in outcome.calls:
         groups.setdefault((call.tool, call.effect), []).append(call.status)
-    table = Table(title=f"{len(outcome.calls)} calls in one turn, {outcome.seconds:.2f} s", title_justify="left")
+    title = f"{len(outcome.calls)} calls in one turn, {outcome.seconds:.2f} s"
+    table = Table(title=title, title_justify="left")
     for heading in ("tool", "effect", "calls", "ok"):
         table.add_column(heading)
     for (tool, effect), statuses in groups.items():
@@ -227,7 +231,7 @@ async def main() -> int:
             show_calls(outcome)
             if not outcome.ok:
                 return 1
-            console.print((out / "report.md").read_text(encoding="utf-8")[:600], markup=False)
+            console.print(read(out / "report.md")[:600], markup=False)
             usual = OneCallPerTurn()
             await usual.do_the_work(places["repo"], places["out"])
             show_costs(script, outcome, usual)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("oneturn.app")
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 AllowLike = str | Iterable[str] | None
 _VIEWS = 64  # allow-lists whose scope and search index are kept
 
@@ -101,11 +102,25 @@ class CodeMode:
     # --- tools in
 
     @overload
-    def tool(self, function: F, /) -> F: ...
+    def tool(
+        self,
+        function: F,
+        /,
+        *,
+        name: str | None = None,
+        namespace: str = "",
+        description: str | None = None,
+        effect: Effect | None = None,
+        labels: Iterable[str] = (),
+        results: ResultRule = "auto",
+        timeout: float | None = None,
+    ) -> F: ...
 
     @overload
     def tool(
         self,
+        function: None = None,
+        /,
         *,
         name: str | None = None,
         namespace: str = "",
@@ -116,7 +131,19 @@ class CodeMode:
         timeout: float | None = None,
     ) -> Callable[[F], F]: ...
 
-    def tool(self, function: Any = None, /, **options: Any) -> Any:
+    def tool(
+        self,
+        function: F | None = None,
+        /,
+        *,
+        name: str | None = None,
+        namespace: str = "",
+        description: str | None = None,
+        effect: Effect | None = None,
+        labels: Iterable[str] = (),
+        results: ResultRule = "auto",
+        timeout: float | None = None,
+    ) -> F | Callable[[F], F]:
         """Offer a function, sync or async, as a tool; as a decorator, bare or with options.
 
         Args:
@@ -133,8 +160,17 @@ class CodeMode:
             ToolDefinitionError: The name collides or is reserved, or a hint has no schema.
         """
 
-        def register(target: Any) -> Any:
-            self._functions.add(target, **options)
+        def register(target: F) -> F:
+            self._functions.add(
+                target,
+                name=name,
+                namespace=namespace,
+                description=description,
+                effect=effect,
+                labels=labels,
+                results=results,
+                timeout=timeout,
+            )
             self._functions_changed = True
             return target
 
@@ -407,9 +443,16 @@ class CodeMode:
             name, arguments or {}, view=self.view(allow), limits=self._limits_for(timeout), caller=caller
         )
 
-    def execute_sync(self, code: str, **options: Any) -> Outcome:
-        """`execute` for scripts and notebooks without an event loop of their own."""
-        return self._run_sync(self.execute(code, **options))
+    def execute_sync(
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        allow: AllowLike = "*",
+        caller: str = "local",
+    ) -> Outcome:
+        """`execute` for scripts and notebooks without an event loop of their own. Raises as it does."""
+        return self._run_sync(self.execute(code, timeout=timeout, allow=allow, caller=caller))
 
     def close_sync(self) -> None:
         """`close`, after `execute_sync`."""
@@ -418,7 +461,7 @@ class CodeMode:
             self._runner.close()
             self._runner = None
 
-    def _run_sync(self, work: Any) -> Any:
+    def _run_sync(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             asyncio.get_running_loop()
         except RuntimeError:

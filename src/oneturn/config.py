@@ -112,6 +112,13 @@ _SECTIONS: Mapping[str, type[_Section]] = {
     "server": ServerSettings,
 }
 
+_WORDING = (  # pydantic's words and those of someone who writes TOML
+    ("Value error, ", ""),
+    ("Input should", "it should"),
+    ("a valid tuple", "a list"),
+    ("a valid dictionary", "a table"),
+)
+
 
 def find(start: Path) -> Path | None:
     """The `oneturn.toml` for a folder: its own, or the nearest above it in the same git work tree.
@@ -165,7 +172,9 @@ def parse(content: Mapping[str, Any], where: str = FILE_NAME) -> Settings:
 def _mistake(place: tuple[int | str, ...], kind: str, message: str) -> str:
     key = ".".join(str(part) for part in place)
     if kind != "extra_forbidden":
-        return f"{key}: {message.removeprefix('Value error, ').replace('Input should', 'it should')}."
+        for theirs, ours in _WORDING:
+            message = message.replace(theirs, ours)
+        return f"{key}: {message.partition(' or instance of')[0]}."
     section: type[_Section] = Settings if len(place) == 1 else _SECTIONS[str(place[0])]
     known = list(section.model_fields)
     return f"{key} is no setting{_meant(str(place[-1]), known)} Allowed here: {', '.join(known)}."

@@ -41,7 +41,7 @@ async def opened(server, **options):
 async def test_tools_carry_the_servers_names_schemas_and_where_they_come_from():
     async with opened(LAB) as (_, tools, _call):
         add = tools["add"]
-    assert (add.original, add.source, add.description) == ("add", "mcp:lab", "Add two numbers.")
+    assert (add.original, add.source, add.description) == ("add", "lab", "Add two numbers.")
     assert list(add.input_schema["properties"]) == ["a", "b"]
     assert (add.effect, add.effect_from) == ("destructive", "default")
 
@@ -168,7 +168,7 @@ async def test_a_server_object_in_this_process():
         return f"Hello {name}"
 
     async with opened(McpServer("here", server=app)) as (_, tools, call):
-        assert tools["greet"].source == "mcp:here"
+        assert tools["greet"].source == "here"
         assert (await call("greet", name="you")).structured == "Hello you"
 
 

@@ -110,8 +110,7 @@ async def _sources(prepared: Prepared, lines: bool) -> list[Check]:
     checks = []
     async with opened(app, tolerate=True, lines=lines, warn=False):
         for name in ("python", *app.sources):
-            origins = {name, f"mcp:{name}"}
-            n = sum(tool.source in origins for tool in app.catalog.tools)
+            n = sum(tool.source == name for tool in app.catalog.tools)
             if name in app.problems:
                 checks.append(Check(f"source: {name}", "fail", app.problems[name]))
             elif n or name != "python":

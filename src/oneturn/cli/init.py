@@ -29,15 +29,16 @@ if TYPE_CHECKING:
 _USUAL = (".mcp.json", "mcp.json", ".cursor/mcp.json", ".vscode/mcp.json")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # Verbs that may also change something (check out, resolve an issue, query with SQL) are in no list.
-_READ_VERBS = """calculate compare convert count describe diff echo exists explain fetch find get grep has
-head inspect is list ls parse ping preview read retrieve search show stat status summarize tail tree validate
-view"""
-_WRITE_VERBS = """add append apply archive assign attach branch checkout clone close comment commit copy create
-edit enable fork import insert invite label link lock mark merge modify move notify open patch pin post publish
-push put rename reopen reply request restore save send set share stage star start subscribe submit tag unassign
-unlock update upload upsert watch write"""
-_DESTRUCTIVE_VERBS = """abort cancel clear delete destroy disable drop erase eval exec execute flush force kill
-overwrite purge remove reset revert revoke run shutdown stop terminate truncate uninstall unlink unpublish wipe"""
+_READ_VERBS = """calculate compare convert count describe diff echo exists explain fetch find get grep
+has head inspect is list ls parse ping preview read retrieve search show stat status summarize tail tree
+validate view"""
+_WRITE_VERBS = """add append apply archive assign attach branch checkout clone close comment commit copy
+create edit enable fork import insert invite label link lock mark merge modify move notify open patch pin
+post publish push put rename reopen reply request restore save send set share stage star start subscribe
+submit tag unassign unlock update upload upsert watch write"""
+_DESTRUCTIVE_VERBS = """abort cancel clear delete destroy disable drop erase eval exec execute flush
+force kill overwrite purge remove reset revert revoke run shutdown stop terminate truncate uninstall
+unlink unpublish wipe"""
 _VERBS: tuple[tuple[Effect, frozenset[str]], ...] = (  # strongest first
     ("destructive", frozenset(_DESTRUCTIVE_VERBS.split())),
     ("write", frozenset(_WRITE_VERBS.split())),
@@ -164,7 +165,7 @@ async def _list(app: CodeMode, *, lines: bool) -> None:
 
 
 def _plan(app: CodeMode, server: McpServer, yes: bool) -> Plan:
-    tools = [tool for tool in app.catalog.tools if tool.source in (server.name, f"mcp:{server.name}")]
+    tools = [tool for tool in app.catalog.tools if tool.source == server.name]
     proposals = tuple(propose(tool) for tool in tools)
     write_table(("tool", "effect", "why"), [(each.tool.name, each.effect, each.reason) for each in proposals])
     confirmed = yes or _ask(f"Take these effects for {server.name}?")

@@ -108,7 +108,7 @@ def _error_text(error: ScriptError, code: str, name: str) -> str:
     position = error.position
     if position is not None:
         lines.append(f"  {name}:{position.line}:{position.column}")
-        source = code.splitlines()
+        source = _as_parsed(code).split("\n")
         if position.line <= len(source):
             line = source[position.line - 1]
             before = "".join("\t" if char == "\t" else " " for char in line[: position.column - 1])
@@ -116,6 +116,14 @@ def _error_text(error: ScriptError, code: str, name: str) -> str:
     if error.hint:
         lines.append(f"  hint: {error.hint}")
     return "\n".join(lines)
+
+
+def _as_parsed(code: str) -> str:
+    """The text that positions refer to: a fence or common indentation around a script is dropped."""
+    from ..program import Program, parse
+
+    program = parse(code)
+    return program.source if isinstance(program, Program) else code
 
 
 def _show_calls(outcome: Outcome) -> None:

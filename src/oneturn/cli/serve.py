@@ -60,7 +60,12 @@ def serve(
         if where is not None:
             host, port = configuration.address(where)
             token = configuration.token(token_env or settings.token_env)
-            options |= {"host": host, "port": port, "token": token}
+            options |= {
+                "host": host,
+                "port": port,
+                "token": token,
+                "started": lambda url: note(f"serving {url}"),
+            }
         asyncio.run(_serve(prepared.app, options, http=where is not None))
 
 

@@ -186,8 +186,9 @@ def _how_to_allow(app: CodeMode) -> str:
         return "There are no tools here: name an app with --app, or servers with --config or an oneturn.toml."
     example = f"{exist[0].namespace}.*" if exist[0].namespace else exist[0].name
     return (
-        f"None of the {len(exist):,} tools is allowed (--all shows them). Allow some with --allow '{example}', "
-        f'or in oneturn.toml with allow = ["{example}"].'
+        f"None of the {len(exist):,} tools is allowed (--all shows them). Allow some with "
+        f"--allow '{example}', or in "
+        f'oneturn.toml with allow = ["{example}"].'
     )
 
 

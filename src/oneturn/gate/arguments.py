@@ -16,7 +16,6 @@ from __future__ import annotations
 import base64
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import jsonschema_rs
@@ -77,7 +76,7 @@ class Arguments:
         except ValueRefused as error:
             return Failure("ValueError", f"{tool.name}(): {str(error).rstrip('.')}")
         checked = _check(copies, shape)
-        return checked if isinstance(checked, Failure) else replace(request, arguments=checked)
+        return checked if isinstance(checked, Failure) else Request(request.call, tool, checked)
 
     def _shape(self, tool: Tool) -> _Shape:
         shape = self._shapes.get(tool.name)

@@ -8,7 +8,9 @@ redacted. The full text of an error goes to the host's log and nowhere else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,6 +46,7 @@ _KEPT = (
     ValueError,
     NotImplementedError,
 )
+_NO_DEADLINE = contextlib.nullcontext()
 Keep = Callable[[Blob], Mapping[str, Any]]
 
 
@@ -73,11 +76,18 @@ class Dispatcher:
         self._deadline = deadline
         self._shapes: dict[str, tuple[Tool, Any]] = {}
 
-    async def send(self, allowed: Allowed, source: Source) -> Reply:
-        """Send one call and wait. Never raises, except for cancellation of the task itself."""
+    async def send(self, allowed: Allowed, source: Source, *, left: float = math.inf) -> Reply:
+        """Send one call and wait. Never raises, except for cancellation of the task itself.
+
+        Args:
+            allowed: What to send.
+            source: Where to.
+            left: Seconds after which whoever waits cancels this anyway.
+        """
         tool = allowed.tool
         seconds = tool.timeout if tool.timeout is not None else self._deadline
-        guard = asyncio.timeout(seconds)
+        # A deadline costs about as much as the rest of a quick call: none when the run's own is sooner.
+        guard = asyncio.timeout(seconds) if seconds < left else _NO_DEADLINE
         began = time.monotonic()
         try:
             async with guard:
@@ -88,7 +98,7 @@ class Dispatcher:
                 raise
             failure = Failure("RuntimeError", f"{tool.name}: the tool cancelled itself")
         except BaseException as error:
-            if isinstance(error, TimeoutError) and guard.expired():
+            if isinstance(error, TimeoutError) and isinstance(guard, asyncio.Timeout) and guard.expired():
                 failure = Failure("TimeoutError", f"{tool.name} gave no answer within {seconds:g} s")
             else:
                 failure = self._failure(tool, error)

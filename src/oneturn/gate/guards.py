@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from oneturn.types import Failure
 
 from .base import Context, Request
@@ -14,7 +12,7 @@ def scope(request: Request, context: Context) -> Request | Failure:
     name = request.call.name
     tool = context.scope.get(name)
     if tool is not None:
-        return replace(request, tool=tool)
+        return Request(request.call, tool)
     if context.scope.status(name) == "forbidden":
         return Failure("PermissionError", f"{name} is not allowed here")
     near = context.scope.nearest(name)

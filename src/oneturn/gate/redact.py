@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 _CAP = 2_000
 _MASK = "[redacted]"
+_LONGEST = 256  # characters of a credential we were not told
 # Credentials we can recognise without having been told them.
 _PATTERNS = (
     re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}"),
@@ -14,10 +15,12 @@ _PATTERNS = (
     re.compile(r"\bA(KI|SI)A[A-Z0-9]{16}\b"),
     re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
     re.compile(r"(?<=://)[^\s/:@]+:[^\s/@]+(?=@)"),
-    re.compile(
-        r"(?i)(?<=[\s,;({\"'&?])(?:api[_-]?key|access[_-]?token|token|secret|password|passwd|authorization)"
-        r"[\"']?\s*[=:]\s*[\"']?[^\s\"',;&]{4,}"
-    ),
+)
+# A value that is named as a credential: `API_KEY=…`, `"token": "…"`. The name stays, for the reader.
+_NAMED = re.compile(
+    r"(?i)(\b(?:[a-z0-9]{1,40}[_-]){0,4}"
+    r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token|secret|password|passwd|authorization)"
+    r"[\"']?\s{0,3}[=:]\s{0,3}[\"']?)(?:(?:bearer|basic|token)\s{1,3})?[^\s\"',;&]{4,}"
 )
 # Absolute paths of the host. Short ones such as "/" or "/api" are more often URLs than files.
 _PATH = re.compile(
@@ -37,15 +40,21 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        self._margin = max([_LONGEST, *map(len, known)])
 
     def text(self, text: str, cap: int = _CAP) -> str:
         """`text` without secrets and host paths, at most about `cap` characters."""
-        # Cut with room to spare first, so that a huge text is not searched whole, and again at
-        # the end; a secret that the first cut splits falls into the part the second drops.
-        text = text[: cap * 2]
+        # A huge text is not searched whole. The cut may split a secret, so the end of what was
+        # searched is dropped as well.
+        searched = cap * 2 + self._margin
+        cut = len(text) > searched
+        text = text[:searched]
         if self._known is not None:
             text = self._known.sub(_MASK, text)
         for pattern in _PATTERNS:
             text = pattern.sub(_MASK, text)
+        text = _NAMED.sub(rf"\1{_MASK}", text)
         text = _PATH.sub("[path]", text)
-        return text if len(text) <= cap else f"{text[:cap]}…"
+        if cut:
+            text = text[: -self._margin]
+        return text if len(text) <= cap and not cut else f"{text[:cap]}…"

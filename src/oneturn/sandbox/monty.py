@@ -107,7 +107,7 @@ class MontyRun:
         self._pool = pool
         self._limits = limits
         self._seed = seed
-        self._random = random.Random(seed)  # noqa: S311  deterministic on purpose: replay needs it
+        self._random: random.Random | None = None
         self._lock = threading.Lock()  # guards _pid, _killed and _session against kill()
         self._pid: int | None = None
         self._killed = False
@@ -122,6 +122,7 @@ class MontyRun:
         self._cut = 0
         self._script = Script("")
         self._offsets: list[int] = []
+        self._positions: dict[int, Position] = {}
         self._bytes = b""
 
     # --- the protocol
@@ -289,6 +290,8 @@ class MontyRun:
         if name in _SLEEPS:
             return self._ask(snapshot, "sleep", name, snapshot.args, {}, must=name == "time.sleep")
         if name == "os.urandom" and snapshot.args and 0 <= snapshot.args[0] <= _MAX_URANDOM:
+            if self._random is None:
+                self._random = random.Random(self._seed)  # noqa: S311  replay needs the same bytes
             return snapshot.resume({"return_value": self._random.randbytes(snapshot.args[0])})
         if name == "import" and str(snapshot.args[0]).partition(".")[0] in ("tools", _RUNTIME):
             return snapshot.resume_auto()
@@ -359,13 +362,19 @@ class MontyRun:
         return f"{path}.{name}" if path else name
 
     def _position(self, offset: int) -> Position:
+        known = self._positions.get(offset)
+        if known is not None:
+            return known
         if not self._offsets:
             self._offsets = [0, *(i + 1 for i, byte in enumerate(self._bytes) if byte == 0x0A)]
         line = bisect.bisect_right(self._offsets, offset) - 1
         start = self._offsets[line]
         end = self._offsets[line + 1] - 1 if line + 1 < len(self._offsets) else len(self._bytes)
         column = len(self._bytes[start:offset].decode("utf-8", "replace"))
-        return Position(line + 1, column + 1, self._bytes[start:end].decode("utf-8", "replace").strip())
+        found = self._positions[offset] = Position(
+            line + 1, column + 1, self._bytes[start:end].decode("utf-8", "replace").strip()
+        )
+        return found
 
     def _print(self, _stream: str, text: str) -> None:
         room = self._limits.printed_chars - self._printed

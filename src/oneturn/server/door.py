@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from typing import Any, get_args
 
 import mcp_types
 from fastmcp import Context, FastMCP
-from fastmcp.exceptions import NotFoundError
+from fastmcp.exceptions import ResourceError
 from fastmcp.resources.base import ResourceContent, ResourceResult
 from fastmcp.server.middleware import CallNext, Middleware, MiddlewareContext
 from fastmcp.tools.base import Tool, ToolResult
@@ -66,7 +67,7 @@ def build(
         try:
             artifact = await app.artifact(artifact_id, caller=current_caller())
         except ArtifactNotFound as error:
-            raise NotFoundError(str(error)) from error
+            raise ResourceError(str(error), log_level=logging.INFO) from error
         return ResourceResult([ResourceContent(artifact.data, mime_type=artifact.mime)])
 
     return server
@@ -101,13 +102,17 @@ class ToldOfChanges(Middleware):
         client = context.fastmcp_context
         if client is not None:
             known = self._listed.get(client.session_id)
-            if known is not None and known != self._app.catalog.version:
+            if known is not None and known != self._version():
                 self._remember(client)
                 await client.send_notification(mcp_types.ToolListChangedNotification())
         return result
 
     def _remember(self, client: Context) -> None:
-        self._listed[client.session_id] = self._app.catalog.version
+        self._listed[client.session_id] = self._version()
         self._listed.move_to_end(client.session_id)
         while len(self._listed) > _SESSIONS:
             self._listed.popitem(last=False)
+
+    def _version(self) -> int:
+        self._app.view()  # takes in the functions registered since
+        return self._app.catalog.version

@@ -48,8 +48,9 @@ class LoopbackOnly:
     headers a browser then sends.
     """
 
-    def __init__(self, app: ASGIApp, port: int) -> None:
-        hosts = [f"{name}:{port}" for name in ("localhost", "127.0.0.1", "[::1]")]
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        names = ["localhost", "127.0.0.1", "[::1]", host]
+        hosts = [f"{name}:{port}" for name in names] + (names if port == 80 else [])
         self._app = app
         self._security = TransportSecurityMiddleware(
             TransportSecuritySettings(
@@ -108,7 +109,8 @@ async def serve(
     server = build(app, mode=mode, direct=direct, max_tokens=max_tokens, auth=auth)
     with _listen(host, port) as listener:
         port = listener.getsockname()[1]
-        guards = [Middleware(LoopbackOnly, port=port)] if loopback else []
+        shown = f"[{host}]" if ":" in host else host
+        guards = [Middleware(LoopbackOnly, host=shown, port=port)] if loopback else []
         # Our guard takes the place of FastMCP's, which lets any port and any local page through.
         asgi = server.http_app(path=_PATH, middleware=guards, host_origin_protection=False)
         config = uvicorn.Config(
@@ -116,7 +118,6 @@ async def serve(
         )
         try:
             await app.open()
-            shown = f"[{host}]" if ":" in host else host
             url = f"http://{shown}:{port}{_PATH}"
             await _run(_Uvicorn(config, lambda: started and started(url)), listener)
         finally:

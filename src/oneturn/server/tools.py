@@ -18,9 +18,10 @@ from mcp_types import ToolAnnotations
 from pydantic import Field, PrivateAttr
 
 from ..metatools import EXECUTE_CODE, GET_TOOL_INFO, SEARCH_TOOLS, MetaTool, execute_description
-from ..tools.scope import Allow
+from ..tools.scope import Allow, Scope
 from ..tools.text import neutral
 from ..types import Effect, Tool
+from ..view import View
 from . import Mode
 from .calls import Calls
 from .names import direct_names
@@ -50,7 +51,7 @@ class CatalogTools(Provider):
         self._calls = calls
         self._mode = mode
         self._direct = direct
-        self._made_for = -1
+        self._made_for: View | None = None
         self._made: Mapping[str, OfferedTool] = {}
 
     async def _list_tools(self) -> Sequence[OfferedTool]:
@@ -60,13 +61,12 @@ class CatalogTools(Provider):
         return self._offered().get(name)
 
     def _offered(self) -> Mapping[str, OfferedTool]:
-        version = self._calls.app.catalog.version
-        if version != self._made_for:
-            self._made, self._made_for = self._make(), version
+        view = self._calls.app.view()  # the same one until the catalog changes
+        if view is not self._made_for:
+            self._made, self._made_for = self._make(view.scope), view
         return self._made
 
-    def _make(self) -> dict[str, OfferedTool]:
-        scope = self._calls.app.view().scope
+    def _make(self, scope: Scope) -> dict[str, OfferedTool]:
         if self._mode == "plain":
             meta: list[OfferedTool] = []
             chosen: Sequence[Tool] = scope.tools

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .fakes import (
     FakeRun,
     FakeSandbox,
+    FakeScript,
     FakeSource,
     ManualCall,
     ManualSource,
@@ -21,6 +22,7 @@ from .fakes import (
 __all__ = [
     "FakeRun",
     "FakeSandbox",
+    "FakeScript",
     "FakeSource",
     "ManualCall",
     "ManualSource",

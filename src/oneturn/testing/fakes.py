@@ -223,6 +223,11 @@ class ManualCall:
         """Let the call end with this value."""
         self._answer.set_result(value)
 
+    @property
+    def answered(self) -> bool:
+        """Whether `answer` or `fail` was called, or the call was given up."""
+        return self._answer.done()
+
     def fail(self, error: BaseException) -> None:
         """Let the call end with this exception."""
         self._answer.set_exception(error)

@@ -38,7 +38,7 @@ class McpServer:
     """One MCP server: a command to run, a URL to reach, or a FastMCP server in this process.
 
     Attributes:
-        name: How scripts and people know it; the tools' source is `mcp:<name>`.
+        name: How scripts and people know it, and the source of its tools.
         command: Program to start and speak to over stdio.
         args: Its arguments.
         env: Added to a minimal environment (PATH, HOME and the like); the host's is not passed.

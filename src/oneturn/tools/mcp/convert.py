@@ -32,7 +32,7 @@ def to_tool(tool: wire.Tool, server: McpServer) -> Tool:
         output_schema=_unwrapped_schema(output) if output is not None and is_wrapped(output) else output,
         effect=effect or "destructive",
         effect_from="annotations" if effect else "default",
-        source=f"mcp:{server.name}",
+        source=server.name,
         original=tool.name,
         results=server.results,
         timeout=server.timeout,

@@ -1,0 +1,267 @@
+"""Stops a script that cannot work, before it has called anything.
+
+Two things are looked for: Python the sandbox does not have, and tool calls whose `await` was
+forgotten. The second is a judgement on what happens to the coroutine, and it is made only where
+there is no doubt: a coroutine that is kept, passed on or gathered is never touched.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Callable, Iterable
+from enum import Enum
+
+from ..types import ScriptError
+from .features import Unsupported, imported, unsupported
+from .parse import Program, chain
+
+_SHOWN = 10
+_CALL_CHARS = 80
+_CONSUMERS = frozenset(
+    [
+        "print",
+        "str",
+        "repr",
+        "len",
+        "int",
+        "float",
+        "bool",
+        "sorted",
+        "sum",
+        "list",
+        "tuple",
+        "set",
+        "dict",
+        "enumerate",
+        "reversed",
+        "final_answer",
+        "json.loads",
+        "json.dumps",
+    ]
+)
+"""Functions that want a value; a coroutine there is a mistake."""
+
+
+def check(program: Program, is_tool: Callable[[str], bool]) -> ScriptError | None:
+    """One error for everything that is wrong with a script, or None.
+
+    Args:
+        program: The parsed script.
+        is_tool: Whether a dotted name, without `tools.`, is a tool the script may mean.
+    """
+    constructs = unsupported(program)
+    calls = forgotten_awaits(program, is_tool)
+    if not constructs and not calls:
+        return None
+    message, hints = _unsupported_message(constructs)
+    sentences = [message] if message else []
+    if calls:
+        sentences.append(_await_message(program, calls))
+        hints.append(_await_hint(program, calls))
+    return ScriptError(
+        kind="UnsupportedPython" if constructs else "ForgottenAwait",
+        message=" ".join(sentences),
+        position=constructs[0].position if constructs else program.position(calls[0]),
+        hint="\n".join(hints),
+    )
+
+
+def _unsupported_message(constructs: tuple[Unsupported, ...]) -> tuple[str, list[str]]:
+    lines: dict[str, list[int]] = {}
+    rewrites: dict[str, list[str]] = {}
+    for item in constructs:
+        lines.setdefault(item.construct, []).append(item.position.line)
+        names = rewrites.setdefault(item.rewrite, [])
+        if item.construct not in names:
+            names.append(item.construct)
+    if not lines:
+        return "", []
+    found = [f"{name} ({_lines(where)})" for name, where in lines.items()]
+    more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    message = f"The sandbox runs a subset of Python without: {', '.join(found[:_SHOWN])}{more}."
+    hints = [f"{', '.join(names)}: {rewrite}" for rewrite, names in rewrites.items()]
+    return message, hints[:_SHOWN]
+
+
+def _lines(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:_SHOWN]))
+    return f"line {shown}" if len(numbers) == 1 else f"lines {shown}"
+
+
+def _await_message(program: Program, calls: list[ast.Call]) -> str:
+    if len(calls) == 1:
+        return f"{program.text(calls[0].func)}(...) is not awaited"
+    found = [f"{program.text(call.func)}(...) (line {call.lineno})" for call in calls[:_SHOWN]]
+    more = f", and {len(calls) - _SHOWN} more" if len(calls) > _SHOWN else ""
+    return f"These calls are not awaited: {', '.join(found)}{more}."
+
+
+def _await_hint(program: Program, calls: list[ast.Call]) -> str:
+    text = " ".join(program.text(calls[0]).split())
+    if len(text) > _CALL_CHARS:
+        text = text[: _CALL_CHARS - 1] + "…"
+    inner = isinstance(program.parents[calls[0]], ast.Attribute | ast.Subscript)
+    return f"write: (await {text})" if inner else f"write: await {text}"
+
+
+def forgotten_awaits(program: Program, is_tool: Callable[[str], bool]) -> list[ast.Call]:
+    """Tool calls that are used as if they were results, or dropped, without an `await`."""
+    uses = _Uses(program, is_tool)
+    return [node for node in program.nodes if isinstance(node, ast.Call) and uses.forgotten(node)]
+
+
+_COROUTINES = frozenset({"asyncio.gather", "asyncio.sleep"})
+
+
+class _Use(Enum):
+    """What happens to a coroutine in one place."""
+
+    BROKEN = 1
+    """It fails for certain: subscripted, iterated, added to something."""
+    WASTED = 2
+    """It does not fail, and cannot be meant: printed, compared, dropped."""
+    AWAITED = 3
+    """Awaited or gathered here."""
+    PASSED = 4
+    """Kept, passed on or returned; whoever gets it may await it."""
+
+
+class _Uses:
+    """Decides for each call of a tool what becomes of it."""
+
+    def __init__(self, program: Program, is_tool: Callable[[str], bool]) -> None:
+        self.program = program
+        self.is_tool = is_tool
+        self.loads: dict[str, list[ast.Name]] | None = None
+
+    def forgotten(self, call: ast.Call) -> bool:
+        if isinstance(self.program.parents[call], ast.Await) or not self.calls_tool(call):
+            return False
+        names = self.assigned_names(call)
+        if names is None:
+            return self.use(call) in (_Use.BROKEN, _Use.WASTED)
+        return any(self.name_forgotten(name) for name in names)
+
+    def calls_tool(self, call: ast.Call) -> bool:
+        path = self.resolve(chain(call.func))
+        if not path or path[0] == "runtime":
+            return False
+        if path[0] == "tools":
+            return len(path) > 1 and self.is_tool(".".join(path[1:]))
+        if path[0] == "asyncio":
+            return ".".join(path) in _COROUTINES
+        return not hasattr(builtins, path[0]) and self.is_tool(".".join(path))
+
+    def resolve(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        """A path with imports and simple aliases followed; empty when its root is the script's own."""
+        for _ in range(10):  # an alias of an alias of ...; a cycle ends here too
+            places = self.program.bindings.get(path[0]) if path else None
+            if not places:
+                return path
+            place = places[0]
+            parent = self.program.parents[place]
+            if isinstance(place, ast.alias):
+                full = imported(self.program, path[0])
+                known = full.partition(".")[0] in ("tools", "asyncio")
+                return (*full.split("."), *path[1:]) if known else ()
+            if len(places) > 1 or not isinstance(parent, ast.Assign | ast.AnnAssign) or parent.value is None:
+                return ()
+            if isinstance(parent, ast.Assign) and parent.targets != [place]:
+                return ()
+            value = chain(parent.value)
+            path = (*value, *path[1:]) if value else ()
+        return ()
+
+    def assigned_names(self, call: ast.Call) -> list[str] | None:
+        """The names a call's coroutine is assigned to; None when it is not assigned to plain names."""
+        value: ast.AST = call
+        parent = self.program.parents[call]
+        if isinstance(parent, ast.NamedExpr):
+            return [parent.target.id]
+        index = -1
+        if isinstance(parent, ast.Tuple) and isinstance(self.program.parents[parent], ast.Assign):
+            index = parent.elts.index(call)
+            value, parent = parent, self.program.parents[parent]
+        targets: list[ast.expr] = []
+        if isinstance(parent, ast.Assign) and parent.value is value and len(parent.targets) == 1:
+            targets = parent.targets
+        elif isinstance(parent, ast.AnnAssign) and parent.value is value:
+            targets = [parent.target]
+        if index >= 0 and targets:
+            pattern = targets[0]
+            same = isinstance(pattern, ast.Tuple) and len(pattern.elts) == len(getattr(value, "elts", ()))
+            targets = [pattern.elts[index]] if same and isinstance(pattern, ast.Tuple) else []
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        return names or None
+
+    def name_forgotten(self, name: str) -> bool:
+        if not all(self.binds_tool_call(place) for place in self.program.bindings[name]):
+            return False
+        uses = {self.use(node) for node in self.loads_of(name)}
+        if _Use.AWAITED in uses:
+            return False
+        return _Use.BROKEN in uses or (_Use.WASTED in uses and _Use.PASSED not in uses)
+
+    def binds_tool_call(self, place: ast.AST) -> bool:
+        parent = self.program.parents[place]
+        value: ast.AST | None = None
+        if isinstance(parent, ast.Assign | ast.AnnAssign | ast.NamedExpr):
+            value = parent.value
+        elif isinstance(parent, ast.Tuple):
+            statement = self.program.parents[parent]
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Tuple):
+                elements = statement.value.elts
+                if len(elements) == len(parent.elts) and isinstance(place, ast.expr):
+                    value = elements[parent.elts.index(place)]
+        return isinstance(value, ast.Call) and self.calls_tool(value)
+
+    def loads_of(self, name: str) -> Iterable[ast.Name]:
+        if self.loads is None:
+            self.loads = {}
+            for node in self.program.nodes:
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                    self.loads.setdefault(node.id, []).append(node)
+        return self.loads.get(name, ())
+
+    def use(self, node: ast.expr) -> _Use:
+        """What the place where an expression stands does with it."""
+        parent = self.program.parents[node]
+        match parent:
+            case ast.Await():
+                return _Use.AWAITED
+            case ast.BinOp(op=ast.Mod()):
+                return _Use.WASTED  # text formatting, most likely
+            case ast.Attribute() | ast.BinOp() | ast.AugAssign():
+                return _Use.BROKEN
+            case ast.Subscript(value=value) if value is node:
+                return _Use.BROKEN
+            case ast.For(iter=iterated) | ast.comprehension(iter=iterated) if iterated is node:
+                return _Use.BROKEN
+            case ast.Assign(value=value, targets=[ast.Tuple() | ast.List()]) if value is node:
+                return _Use.BROKEN
+            case ast.Compare() | ast.FormattedValue() | ast.UnaryOp() | ast.Expr():
+                return _Use.WASTED
+            case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test) | ast.Assert(test=test):
+                return _Use.WASTED if test is node else _Use.PASSED
+            case ast.Return():
+                return _Use.PASSED if self.in_function(parent) else _Use.WASTED
+            case ast.Call():
+                return self.argument_use(node, parent)
+        return _Use.PASSED
+
+    def argument_use(self, node: ast.expr, call: ast.Call) -> _Use:
+        function = chain(call.func)
+        if function[-1:] == ("gather",):
+            return _Use.AWAITED
+        consumes = ".".join(function) in _CONSUMERS and node in call.args
+        own = bool(function) and len(function) == 1 and function[0] in self.program.bindings
+        return _Use.WASTED if consumes and not own else _Use.PASSED
+
+    def in_function(self, node: ast.AST) -> bool:
+        parent = self.program.parents.get(node)
+        while parent is not None:
+            if isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                return True
+            parent = self.program.parents.get(parent)
+        return False

@@ -1,0 +1,199 @@
+"""Nothing a user can set, call or meet is without an entry in the documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from pathlib import Path
+
+import pytest
+import typer.main
+from blocks import ROOT
+
+from oneturn import CodeMode, Limits, Outcome, errors, server
+from oneturn.config import LimitSettings, McpSettings, ServerSettings, Settings
+from oneturn.gate.dispatch import _KEPT
+from oneturn.program.dialect import MODULES
+from oneturn.tools import results
+from oneturn.types import CallRecord, CallStatus, Effect, IsolationLevel, ResultRule
+from oneturn.view import ScriptRuntime
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def rows(text: str) -> dict[str, str]:
+    """Each word in backticks in the first cell of a table row, with its row."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            for word in re.findall(r"`([^`]+)`", line.split(" | ")[0]):
+                found[word] = line
+    return found
+
+
+def test_every_limit_is_in_the_table_with_its_default() -> None:
+    table = rows(page("scripts").partition("## Limits")[2])
+    for each in dataclasses.fields(Limits):
+        default = typing.cast(float, each.default)
+        shown = f"{default:g} s" if isinstance(each.default, float) else f"{default:,}"
+        assert each.name in table
+        assert f"| {shown} |" in table[each.name]
+
+
+def test_every_exception_is_in_the_table() -> None:
+    table = rows(page("errors"))
+    ours = [
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, errors.OneturnError)
+    ]
+    assert [name for name in ours if name not in table] == []
+
+
+def test_every_exception_a_script_can_catch_is_named() -> None:
+    text = page("errors")
+    assert [kind.__name__ for kind in _KEPT if f"`{kind.__name__}`" not in text] == []
+
+
+def _kinds_of_script_errors() -> set[str]:
+    """Every kind that oneturn itself writes into a `ScriptError` or a `Failure`."""
+    paths = [path for path in (ROOT / "src/oneturn").rglob("*.py") if "testing" not in path.parts]
+    source = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    starts = re.findall(r"(?:ScriptError|Failure)\(\s*(?:kind=)?([^\n]*)", source)
+    return {word for start in starts for word in re.findall(r"\"([A-Z][a-z]+(?:[A-Z][a-z]+)*)\"", start)}
+
+
+def test_every_kind_of_script_error_is_in_the_table() -> None:
+    kinds = _kinds_of_script_errors()
+    assert {"TimeoutError", "SandboxCrashed", "PermissionError", "ForgottenAwait"} <= kinds
+    assert kinds - rows(page("errors")).keys() == set()
+
+
+def _commands() -> dict[str, typing.Any]:
+    from oneturn.cli import app
+
+    found: dict[str, typing.Any] = {}
+
+    def walk(command: typing.Any, name: str) -> None:
+        found[name] = command
+        for word, inner in getattr(command, "commands", {}).items():
+            walk(inner, f"{name} {word}")
+
+    walk(typer.main.get_command(app), "oneturn")
+    return found
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = page("cli")
+    missing = []
+    for name, command in _commands().items():
+        if name not in text:
+            missing.append(name)
+        section = text.partition(f"## {' '.join(name.split()[:2])}\n")[2].partition("\n## ")[0]
+        common = text.partition("## Common options")[2].partition("\n## ")[0]
+        words = [word for parameter in command.params for word in parameter.opts]
+        where = section + common if name != "oneturn" else text
+        missing += [f"{name} {word}" for word in words if word.startswith("--") and word not in where]
+    assert "oneturn tools search" in _commands()
+    assert missing == []
+
+
+def test_every_exit_code_is_in_the_table() -> None:
+    from oneturn.cli.common import Exit
+
+    text = page("cli").partition("## Exit codes")[2]
+    assert [code for code in Exit if f"| {code.value} |" not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "section"),
+    [("", Settings), ("limits.", LimitSettings), ("mcp.NAME.", McpSettings), ("server.", ServerSettings)],
+)
+def test_every_setting_is_in_the_table(prefix: str, section: type[typing.Any]) -> None:
+    text = page("configuration")
+    sections = {"limits", "mcp", "server"} if not prefix else set()
+    names = section.model_fields.keys() - sections
+    if prefix == "limits.":
+        row = rows(text)["limits.*"]
+        assert [name for name in names if f"`{name}`" not in row] == []
+    else:
+        assert {f"{prefix}{name}" for name in names} - rows(text).keys() == set()
+
+
+def test_every_environment_variable_is_in_the_table() -> None:
+    read: set[str] = set()
+    for path in (ROOT / "src/oneturn").rglob("*.py"):
+        if "testing" not in path.parts:
+            read |= set(re.findall(r"ONETURN_[A-Z]+\b(?!_)", path.read_text(encoding="utf-8")))
+    assert "ONETURN_ALLOW" in read
+    assert read - rows(page("configuration")).keys() == set()
+
+
+def test_the_result_rule_is_quoted_word_for_word() -> None:
+    quote = page("tools").partition("oneturn.tools.results -->\n")[2].partition("<!-- end of quote")[0]
+    assert results.__doc__ is not None
+    assert quote.strip() in results.__doc__
+
+
+def test_every_option_of_a_tool_is_in_the_table() -> None:
+    from oneturn.tools.function import FunctionSource
+
+    options = {
+        name
+        for name, each in inspect.signature(FunctionSource.add).parameters.items()
+        if each.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    assert options - rows(page("tools")).keys() == set()
+
+
+def test_words_with_a_fixed_meaning_are_explained() -> None:
+    tools, scripts, security = page("tools"), page("scripts"), page("security")
+    for effect in typing.get_args(Effect):
+        assert f"`{effect}`" in tools
+    for rule in typing.get_args(ResultRule):
+        assert rule in tools
+    for status in typing.get_args(CallStatus):
+        assert f"`{status}`" in security
+    for level in typing.get_args(IsolationLevel):
+        assert f"`{level}`" in security
+    for mode in typing.get_args(server.Mode):
+        assert f"`{mode}`" in page("server")
+    for field in (*dataclasses.fields(CallRecord), *dataclasses.fields(Outcome)):
+        assert f"`{field.name}`" in security
+    helpers = [name for name in vars(ScriptRuntime) if not name.startswith("_") and name != "call"]
+    assert [name for name in helpers if f"runtime.{name}" not in scripts] == []
+
+
+def test_every_module_a_script_can_import_is_named() -> None:
+    text = page("scripts").partition("These modules can be imported")[2].partition(".\n\n")[0]
+    assert set(re.findall(r"`([\w.]+)`", text)) == MODULES
+
+
+def test_every_page_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = [path.name for path in (ROOT / "docs").glob("*.md") if f"docs/{path.name}" not in readme]
+    assert missing == []
+
+
+def test_every_decision_is_in_the_list_and_says_when_to_reopen() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    pages: list[Path] = sorted(folder.glob("0*.md"))
+    assert pages
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        assert path.name in listed
+        assert all(f"**{word}" in text for word in ("Decision.", "Rejected.", "Reason.", "Reopen when"))
+
+
+def test_the_example_in_the_docstring_of_code_mode_runs() -> None:
+    assert CodeMode.__doc__ is not None
+    code = CodeMode.__doc__.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, object] = {"CodeMode": CodeMode}
+    exec(inspect.cleandoc(code), names)
+    assert typing.cast(Outcome, names["outcome"]).value == 3
+    typing.cast(CodeMode, names["app"]).close_sync()

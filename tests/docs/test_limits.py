@@ -1,0 +1,105 @@
+"""What the README says does not hold. When one of these fails, a limit is gone: say so there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from blocks import ROOT
+
+from oneturn import CodeMode, Limits
+from oneturn.sandbox.base import Script
+from oneturn.sandbox.monty import MontySandbox
+
+
+@pytest.fixture
+def app() -> Iterator[CodeMode]:
+    app = CodeMode(allow=["*"])
+    with app:
+        yield app
+
+
+def echo(value: Any) -> Any:
+    return value
+
+
+def test_the_readme_has_a_row_for_each() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = (
+        "Isolation is `interpreter` level",
+        "Workers are reused",
+        "No approvals",
+        "A deadline does not undo",
+        "`gather` has no `return_exceptions`",
+        "`ToolError` is an alias of `Exception`",
+        "Some text is refused",
+        "A tool passed as a value is its name",
+    )
+    assert [row for row in rows if f"| {row} |" not in text] == []
+
+
+def test_isolation_is_interpreter_level(app: CodeMode) -> None:
+    assert app.execute_sync("1").isolation == "interpreter"
+
+
+def test_workers_are_reused() -> None:
+    sandbox = MontySandbox(workers=1)
+    try:
+        for _ in range(2):
+            run = sandbox.open(Limits(), 1)
+            run.start(Script("1"))
+            run.close()
+    finally:
+        sandbox.close()
+
+
+def test_a_destructive_tool_is_called_without_asking(app: CodeMode) -> None:
+    done: list[int] = []
+    app.tool(name="wipe", effect="destructive")(lambda: done.append(1))
+    assert app.execute_sync("await wipe()").ok
+    assert done == [1]
+
+
+def test_a_function_in_a_thread_outlives_its_deadline(app: CodeMode) -> None:
+    go, done = threading.Event(), threading.Event()
+
+    @app.tool(effect="write", timeout=0.05)
+    def late() -> None:
+        go.wait()
+        done.set()
+
+    outcome = app.execute_sync("await late()")
+    assert outcome.error is not None
+    assert outcome.error.kind == "TimeoutError"
+    assert not done.is_set()
+    go.set()
+    assert done.wait(timeout=30)
+
+
+def test_gather_has_no_return_exceptions(app: CodeMode) -> None:
+    app.tool(effect="read")(echo)
+    script = "import asyncio\nawait asyncio.gather(echo(1), return_exceptions=True)"
+    outcome = app.execute_sync(script)
+    assert outcome.error is not None
+    assert outcome.error.kind == "UnsupportedPython"
+
+
+def test_tool_error_catches_the_script_s_own_mistakes(app: CodeMode) -> None:
+    script = "try:\n    1 / 0\nexcept ToolError:\n    x = 'caught'\nx"
+    assert app.execute_sync(script).value == "caught"
+
+
+@pytest.mark.parametrize("text", ["'<function f at 0x1>'", "['[...]']"])
+def test_text_that_looks_like_a_stand_in_is_refused(app: CodeMode, text: str) -> None:
+    app.tool(effect="read")(echo)
+    outcome = app.execute_sync(f"await echo({text})")
+    assert outcome.error is not None
+    assert outcome.error.kind == "ValueError"
+    assert outcome.calls[0].status == "refused"
+
+
+def test_a_tool_passed_as_a_value_is_its_name(app: CodeMode) -> None:
+    app.tool(effect="read")(echo)
+    assert app.execute_sync("await echo(echo)").value == "echo"

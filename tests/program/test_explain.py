@@ -1,0 +1,136 @@
+"""Hints for run-time errors; every error here is provoked in the real Monty."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from pydantic_monty import Monty, MontyError
+
+from oneturn.program import Program, hint, parse
+from oneturn.types import Position
+
+TOOLS = {"github.create_issue", "github.list_issues", "slack.post_message"}
+
+
+@pytest.fixture(scope="module")
+def monty() -> Iterator[Monty]:
+    with Monty(min_processes=1) as pool:
+        yield pool
+
+
+def explain(pool: Monty, source: str) -> str:
+    """Run a script that fails, and return the hint for its error, placed on its last line."""
+    program = parse(source)
+    assert isinstance(program, Program)
+    limits = {"max_feed_duration_secs": 0.2, "max_memory": 20_000_000, "max_recursion_depth": 100}
+    with pool.checkout(limits=limits) as session, pytest.raises(MontyError) as caught:
+        session.feed_run(source, print_callback=lambda stream, text: None)
+    match = re.match(r"([\w.]+)(?:: (.*))?\Z", str(caught.value), re.DOTALL)
+    assert match
+    lines = source.split("\n")
+    return hint(match[1], match[2] or "", Position(len(lines), 1, lines[-1]), program, TOOLS)
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        ("asyncio.gather()", "import asyncio"),
+        ("json.dumps(1)", "import json"),
+        ("Counter('a')", "from collections import Counter"),
+        ("datetime.now()", "from datetime import datetime"),
+        ("datetime.datetime.now()", "import datetime"),
+        ("heapq.nsmallest(1, [])", "sorted(xs)[:n]"),
+        ("x = true", "`True`"),
+        ("input('x')", "nobody can answer"),
+        ("try:\n  1/0\nexcept ConnectionError: pass", "`Exception`"),
+        ("create_isue(title='x')", "tools.github.create_issue"),
+        ("githb.create_issue()", "tools.github."),
+        ("results = []\nprint(result)", "`results`"),
+        ("import json\nx = json.loads({'a': 1})", "already parsed"),
+        ("import json\nx = json.loads([1])", "already parsed"),
+        ("import json\nx = json.loads('x')", "not JSON"),
+        ("x = {'a': 1}['b']", "print(...) one item"),
+        ("x = 'abc'['x']", "print(...) one item"),
+        ("x = [1]['x']", "runtime.get_tool_info(name)"),
+        ("x = 1['x']", "another shape"),
+        ("a, b = [1]", "another shape"),
+        ("for x in None: pass", "another shape"),
+        ("x = [][0]", "shorter"),
+        ("x = None + 1", "None"),
+        ("x = None > 1", "None"),
+        ("x = None.title", "None"),
+        ("x = {'title': 1}.title", "x['title']"),
+        ("x = [1].get('x')", "The value is a list"),
+        ("def f(d): return max(d, key=d.get)\nf({'a': 1})", "wrap the call"),
+        ("def f(x): return x.format_map({})\nf('a')", "format(**values)"),
+        ("def f(x): return x.__class__\nf('a')", "type(x).__name__"),
+        ("async def f(): return 1\nx = f()\nx['a']", "`await`"),
+        ("async def f(): return 1\nx = f()\nx.a", "`await`"),
+        ("async def f(): return 1\nfor i in f(): pass", "`await`"),
+        ("async def f(): return 1\nx = f() + 1", "`await`"),
+        ("async def f(): return 1\nx = len(f())", "`await`"),
+        ("async def f(): return 1\nx = f()\nawait x\nawait x", "keep its result"),
+        ("await [1]", "runtime.*"),
+        ("import heapq", "sorted(xs)[:n]"),
+        ("import sklearn", "plain Python"),
+        ("from asyncio import create_task", "asyncio.gather(*coros)"),
+        ("import asyncio\nasyncio.wait_for", "await the coroutine directly"),
+        ("import math\nmath.squareroot", "plain Python"),
+        ("from datetime import datetime\ndatetime.utcnow()", "timezone.utc"),
+        ("while True: pass", "endless loop"),
+        ("x = [0]\nwhile True: x = x + x", "memory"),
+        ("def f(): return f()\nf()", "loop"),
+        ("open('x')", "no files"),
+        ("import os\nos.environ['HOME']", "no environment"),
+        ("import os\nos.listdir('.')", "no files"),
+        ("raise SystemExit(0)", "`return`"),
+        ("raise SystemExit", "`return`"),
+        ("raise ValueError('a', 1)", "one string"),
+        ("def f(): yield 1", "build a list"),
+        ("x = {}\ndel x", "`d.pop(key)`"),
+        ("class A(dict): pass", "without bases"),
+        ("class A:\n  @property\n  def x(self): pass", "plain method"),
+        ("class A:\n  print(1)", "class body"),
+        ("async def f():\n  async for x in y: pass", "plain for loop"),
+        ("async def f():\n  async with y: pass", "context manager"),
+        ("from math import *", "name what you import"),
+        ("import asyncio\nasyncio.gather(return_exceptions=True)", "safe(c)"),
+        ("x = pow(2, 3, mod=5)", "by position"),
+        ("import json\njson.dumps({}, default=str)", "convert the values"),
+        ("import json\njson.loads('{}', object_hook=dict)", "afterwards"),
+        ("import json\njson.dumps({1})", "`list(x)`"),
+        ("next(x for x in [1])", "next(iter("),
+        ("import re\nre.sub('a', str, 'a')", "re.finditer"),
+        ("sorted([{'a': 1}, {'a': 2}])", "key=lambda"),
+    ],
+)
+def test_the_hint_helps(monty: Monty, source: str, wanted: str) -> None:
+    assert wanted in explain(monty, source)
+
+
+@pytest.mark.parametrize(
+    "source", ["1 / 0", "int('x')", "assert False", "xyzzy_plugh", "raise ValueError('x')"]
+)
+def test_no_hint_is_better_than_a_wrong_one(monty: Monty, source: str) -> None:
+    assert explain(monty, source) == ""
+
+
+def test_shape_hint_names_the_one_tool_the_script_uses() -> None:
+    program = parse("x = await tools.github.list_issues()\nx['a']")
+    assert isinstance(program, Program)
+    assert "runtime.get_tool_info('github.list_issues')" in hint("KeyError", "a", None, program, TOOLS)
+
+
+def test_failures_of_tools_get_no_hint_about_the_sandbox() -> None:
+    program = parse("x = await tools.github.list_issues()")
+    assert isinstance(program, Program)
+    position = Position(1, 1)
+    assert hint("PermissionError", "github.list_issues is not allowed", position, program, TOOLS) == ""
+    assert hint("TimeoutError", "github.list_issues took longer than 5 s", position, program, TOOLS) == ""
+
+
+def test_only_given_names_are_suggested() -> None:
+    program = parse("create_issue()")
+    assert isinstance(program, Program)
+    message = "name 'create_issue' is not defined"
+    assert hint("NameError", message, None, program, {"slack.post_message"}) == ""
