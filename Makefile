@@ -27,7 +27,7 @@ $(READY): pyproject.toml
 # Node servers and tools for the end-to-end tests; without npm those tests skip and say why.
 node: $(NODE_READY)
 
-$(NODE_READY): tests/node/package.json
+$(NODE_READY): tests/node/package.json tests/node/package-lock.json
 	@if command -v npm >/dev/null 2>&1; then \
 		npm --prefix tests/node ci --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo "npm is not installed: tests that need Node servers will be skipped"; fi

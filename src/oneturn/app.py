@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import shlex
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from .errors import ConfigError, SourceError, ToolDefinitionError
+from .errors import ConfigError, SourceError
 from .tools.base import Source
 from .tools.catalog import Catalog
 from .tools.function import FunctionSource
 from .tools.names import identifier
 from .tools.scope import Allow, Scope, allow_from_env
+from .tools.sources import Sources
 from .types import Effect, Limits, Outcome, ResultRule, Tool
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from .tools.search import SearchResult
     from .view import View
 
-log = logging.getLogger("oneturn.app")
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 AllowLike = str | Iterable[str] | None
@@ -80,9 +78,6 @@ class CodeMode:
         self.name = name
         self.limits = limits or Limits()
         self._effects, self._results = dict(effects or {}), dict(results or {})
-        self.catalog = Catalog(effects=self._effects, results=self._results)
-        self.problems: dict[str, str] = {}
-        """Sources that could not be started or listed, with the reason."""
         self._allow = [Allow.of(allow)]
         narrowed = allow_from_env(os.environ)
         if narrowed is not None:
@@ -91,10 +86,9 @@ class CodeMode:
         self._runs = runs
         self._sandbox = sandbox
         self._functions = FunctionSource(self.limits)
-        self._functions_changed = False
-        self._sources: dict[str, tuple[Source, str]] = {"python": (self._functions, "")}
+        catalog = Catalog(effects=self._effects, results=self._results)
+        self._sources = Sources(catalog, self._functions)
         self._views: dict[tuple[int, tuple[str, ...]], View] = {}
-        self._refreshes: set[asyncio.Task[None]] = set()
         self._runtime: Runtime | None = None
         self._opening: asyncio.Lock | None = None
         self._runner: asyncio.Runner | None = None
@@ -171,7 +165,6 @@ class CodeMode:
                 results=results,
                 timeout=timeout,
             )
-            self._functions_changed = True
             return target
 
         return register if function is None else register(function)
@@ -204,27 +197,21 @@ class CodeMode:
             results: The result rule for all its tools.
 
         Raises:
-            ConfigError: The name is taken or unusable, or the target is none of the above.
+            ConfigError: The name is taken or unusable, or the target or an option is.
         """
         from .tools.mcp import McpServer
 
-        common: dict[str, Any] = {
-            "name": name,
-            "timeout": timeout,
-            "trust_annotations": trust_annotations,
-            "results": results,
-        }
-        if isinstance(target, str) and target.startswith(("http://", "https://")):
-            server = McpServer(url=target, headers=dict(headers or {}), auth=auth, **common)
-        elif isinstance(target, (str, list, tuple)):
-            words = shlex.split(target) if isinstance(target, str) else [str(word) for word in target]
-            if not words:
-                raise ConfigError(f"MCP server {name!r} has an empty command.")
-            server = McpServer(
-                command=words[0], args=tuple(words[1:]), env=dict(env or {}), cwd=cwd, **common
-            )
-        else:
-            server = McpServer(server=target, **common)
+        server = McpServer.at(
+            name,
+            target,
+            env=env,
+            cwd=cwd,
+            headers=headers,
+            auth=auth,
+            timeout=timeout,
+            trust_annotations=trust_annotations,
+            results=results,
+        )
         self.add_mcp_server(server)
 
     def add_mcp_server(self, server: McpServer) -> None:
@@ -250,14 +237,23 @@ class CodeMode:
         """Offer the tools of any `Source` under `namespace`. Before the app is opened."""
         if self._runtime is not None:
             raise ConfigError(f"Add {source.name} before the app is opened.")
-        if source.name in self._sources:
-            raise ConfigError(f"There is a source named {source.name!r} already; give this one another name.")
-        self._sources[source.name] = (source, namespace)
+        self._sources.add(source, namespace)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The names of the sources beside the app's own Python functions."""
-        return tuple(name for name, (source, _) in self._sources.items() if source is not self._functions)
+        return self._sources.names
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Sources that could not be started or listed, with the reason."""
+        return self._sources.problems
+
+    @property
+    def catalog(self) -> Catalog:
+        """Every tool of every source, in scope or not."""
+        self._sources.sync()
+        return self._sources.catalog
 
     def configure(
         self,
@@ -289,11 +285,10 @@ class CodeMode:
                 self._allow.append(given)
         self._effects |= effects or {}
         self._results |= results or {}
-        self.catalog = Catalog(effects=self._effects, results=self._results)
-        self._functions_changed = True
+        self._sources.use(Catalog(effects=self._effects, results=self._results))
         self._views.clear()
         self.name = self.name if name is None else name
-        self.limits = limits or self.limits
+        self.limits = self._functions.limits = limits or self.limits
         self._tool_timeout = self._tool_timeout if tool_timeout is None else tool_timeout
         self._runs = self._runs if runs is None else runs
 
@@ -314,42 +309,11 @@ class CodeMode:
         async with self._opening:
             if self._runtime is not None:
                 return
-            self.problems.clear()
-            await asyncio.gather(*(self._open_source(name, progress) for name in self._sources))
+            await self._sources.open(progress)
             if self.problems and not tolerate:
-                reasons = " ".join(self.problems.values())
-                await self._close_sources()
-                raise SourceError(reasons)
+                await self._sources.close()
+                raise SourceError(" ".join(self.problems.values()))
             self._runtime = self._make_runtime()
-
-    async def _open_source(self, name: str, progress: Callable[[str], None] | None) -> None:
-        source, namespace = self._sources[name]
-        try:
-            await source.open()
-            self.catalog.replace(name, await source.list_tools(), namespace)
-            self._functions_changed = self._functions_changed and source is not self._functions
-        except (SourceError, ToolDefinitionError) as error:
-            self.problems[name] = str(error)
-            return
-        if source is not self._functions:
-            source.on_change(lambda: self._refresh_soon(name))
-        if progress is not None:
-            progress(name)
-
-    def _refresh_soon(self, name: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._refresh(name))
-        self._refreshes.add(task)
-        task.add_done_callback(self._refreshes.discard)
-
-    async def _refresh(self, name: str) -> None:
-        source, namespace = self._sources[name]
-        try:
-            self.catalog.replace(name, await source.list_tools(), namespace)
-            self.problems.pop(name, None)
-        except (SourceError, ToolDefinitionError) as error:
-            # The old list stays: a server must not be able to take another one's tools away.
-            self.problems[name] = str(error)
-            log.warning("%s changed its tools and the new list was not taken: %s", name, error)
 
     def _make_runtime(self) -> Runtime:
         from .gate import Dispatcher, Redactor
@@ -360,11 +324,10 @@ class CodeMode:
             from .sandbox.monty import MontySandbox
 
             self._sandbox = MontySandbox(workers=self._runs)
-        secrets = [secret for source, _ in self._sources.values() for secret in source.secrets()]
         return Runtime(
             sandbox=self._sandbox,
-            dispatcher=Dispatcher(Redactor(secrets), self._tool_timeout),
-            sources=lambda name: self._sources[name][0],
+            dispatcher=Dispatcher(Redactor(self._sources.secrets()), self._tool_timeout),
+            sources=self._sources.get,
             artifacts=ArtifactStore(),
             runs=self._runs,
         )
@@ -380,14 +343,7 @@ class CodeMode:
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
             await runtime.close()
-        await self._close_sources()
-
-    async def _close_sources(self) -> None:
-        for task in list(self._refreshes):
-            task.cancel()
-        await asyncio.gather(
-            *(source.close() for source, _ in self._sources.values()), return_exceptions=True
-        )
+        await self._sources.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -443,6 +399,18 @@ class CodeMode:
             name, arguments or {}, view=self.view(allow), limits=self._limits_for(timeout), caller=caller
         )
 
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The ids of the runs under way."""
+        return self._runtime.running if self._runtime is not None else ()
+
+    def cancel(self, run_id: str) -> bool:
+        """Stop a run: its `execute` returns an outcome that says `cancelled` and what was called.
+
+        False when no such run is under way. Call it on the app's own event loop.
+        """
+        return self._runtime is not None and self._runtime.cancel(run_id)
+
     def execute_sync(
         self,
         code: str,
@@ -494,16 +462,13 @@ class CodeMode:
         """What a caller with this allow-list can see. Cached until the catalog changes."""
         from .view import View
 
-        if self._functions_changed:
-            # Once for all functions registered since, not once for each.
-            self.catalog.replace("python", self._functions.tools)
-            self._functions_changed = False
+        catalog = self.catalog
         patterns = (allow,) if isinstance(allow, str) else tuple(allow or ())
-        key = (self.catalog.version, patterns)
+        key = (catalog.version, patterns)
         known = self._views.get(key)
         if known is None:
-            scope = Scope(self.catalog.tools, [*self._allow, Allow.of(patterns)])
-            outdated = any(version != self.catalog.version for version, _ in self._views)
+            scope = Scope(catalog.tools, [*self._allow, Allow.of(patterns)])
+            outdated = any(version != catalog.version for version, _ in self._views)
             if outdated or len(self._views) >= _VIEWS:
                 self._views.clear()
             known = self._views[key] = View(scope)

@@ -179,6 +179,24 @@ def test_every_page_is_in_the_readme() -> None:
     assert missing == []
 
 
+def test_every_part_has_a_line_in_the_architecture() -> None:
+    text = page("architecture")
+    parts = [
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in (ROOT / "src/oneturn").iterdir()
+        if not path.name.startswith("__") and path.suffix in ("", ".py")
+    ]
+    assert [part for part in parts if f"\n  {part} " not in text] == []
+
+
+def test_every_contender_of_the_benchmarks_is_explained() -> None:
+    source = (ROOT / "benchmarks/__main__.py").read_text(encoding="utf-8")
+    contenders = re.findall(r"^ +\"([^\"]+)\": (?:bare|ours|theirs|\(\[|\(cold)", source, re.MULTILINE)
+    assert len(contenders) > 5
+    text = page("benchmarks")
+    assert [name for name in contenders if name not in text and name != "python -c pass"] == []
+
+
 def test_every_decision_is_in_the_list_and_says_when_to_reopen() -> None:
     folder = ROOT / "docs" / "decisions"
     listed = (folder / "README.md").read_text(encoding="utf-8")

@@ -46,13 +46,16 @@ def test_isolation_is_interpreter_level(app: CodeMode) -> None:
 
 def test_workers_are_reused() -> None:
     sandbox = MontySandbox(workers=1)
+    processes = set()
     try:
         for _ in range(2):
             run = sandbox.open(Limits(), 1)
             run.start(Script("1"))
+            processes.add(run._pid)
             run.close()
     finally:
         sandbox.close()
+    assert len(processes) == 1
 
 
 def test_a_destructive_tool_is_called_without_asking(app: CodeMode) -> None:

@@ -84,7 +84,7 @@ FINE = [
     "import asyncio\nx = tools.add(1)\ny = tools.add(2)\na, b = await asyncio.gather(x, y)",
     "import asyncio\nx = [tools.add(i) for i in range(3)]\nprint(await asyncio.gather(*x))",
     "import asyncio\nx = []\nfor i in range(3): x.append(tools.add(i))\nr = await asyncio.gather(*x)",
-    "import asyncio\nd = {k: tools.add(k) for k in 'ab'}\nr = dict(zip(d, await asyncio.gather(*d.values())))",
+    "import asyncio\nd = {k: tools.add(k) for k in 'ab'}\nr = zip(d, await asyncio.gather(*d.values()))",
     "import asyncio\nr = await asyncio.gather(*(tools.add(i) for i in range(3)))",
     "import asyncio\nr = await asyncio.gather(*map(tools.add, [1, 2]))",
     "from asyncio import gather\na, b = await gather(tools.add(1), add(2))",
@@ -134,7 +134,8 @@ def test_a_correct_script_is_let_through(source: str) -> None:
 
 def test_message_position_and_hint() -> None:
     found = run("x = 1\nissues = tools.github.list_issues(repo='a')\nprint(issues[0])")
-    assert found is not None and found.position is not None
+    assert found is not None
+    assert found.position is not None
     assert found.message == "tools.github.list_issues(...) is not awaited"
     assert found.hint == "write: await tools.github.list_issues(repo='a')"
     assert (found.position.line, found.position.column) == (2, 10)
@@ -164,7 +165,8 @@ def test_everything_wrong_is_one_error() -> None:
         "import heapq\nimport numpy\ncounts = {}\ntop = max(counts, key=counts.get)\n"
         "del counts['a']\ndel counts['b']\ntools.slack.post(top)"
     )
-    assert found is not None and found.position is not None
+    assert found is not None
+    assert found.position is not None
     assert found.kind == "UnsupportedPython"
     assert found.position.line == 1
     for part in ("import heapq (line 1)", "import numpy (line 2)", "del (lines 5, 6)"):
@@ -178,6 +180,10 @@ def test_a_long_list_is_cut() -> None:
     found = run("\n".join(f"import lib{i}" for i in range(30)))
     assert found is not None
     assert "and 20 more" in found.message
+    assert len(found.message) + len(found.hint) < 1_000
+    found = run(f"import {'x' * 10_000}\ntools.{'x' * 10_000}()")
+    assert found is not None
+    assert len(found.message) + len(found.hint) < 1_000
 
 
 def test_a_hostile_script_is_checked_in_reasonable_steps() -> None:

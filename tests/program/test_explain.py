@@ -134,3 +134,9 @@ def test_only_given_names_are_suggested() -> None:
     assert isinstance(program, Program)
     message = "name 'create_issue' is not defined"
     assert hint("NameError", message, None, program, {"slack.post_message"}) == ""
+
+
+def test_a_position_outside_the_script_is_no_problem() -> None:
+    program = parse("1 / 0")
+    assert isinstance(program, Program)
+    assert hint("ZeroDivisionError", "division by zero", Position(99, 1), program, TOOLS) == ""

@@ -11,13 +11,15 @@ import ast
 import builtins
 from collections.abc import Callable, Iterable
 from enum import Enum
+from typing import TypeGuard
 
 from ..types import ScriptError
 from .features import Unsupported, imported, unsupported
 from .parse import Program, chain
 
 _SHOWN = 10
-_CALL_CHARS = 80
+_CHARS = 80
+_UNPACKED = 20  # a longer tuple is data, not `a, b = f(), g()`
 _CONSUMERS = frozenset(
     [
         "print",
@@ -41,6 +43,7 @@ _CONSUMERS = frozenset(
     ]
 )
 """Functions that want a value; a coroutine there is a mistake."""
+_COROUTINES = frozenset({"asyncio.gather", "asyncio.sleep"})
 
 
 def check(program: Program, is_tool: Callable[[str], bool]) -> ScriptError | None:
@@ -69,19 +72,21 @@ def check(program: Program, is_tool: Callable[[str], bool]) -> ScriptError | Non
 
 def _unsupported_message(constructs: tuple[Unsupported, ...]) -> tuple[str, list[str]]:
     lines: dict[str, list[int]] = {}
-    rewrites: dict[str, list[str]] = {}
+    rewrites: dict[str, dict[str, None]] = {}
     for item in constructs:
         lines.setdefault(item.construct, []).append(item.position.line)
-        names = rewrites.setdefault(item.rewrite, [])
-        if item.construct not in names:
-            names.append(item.construct)
+        rewrites.setdefault(item.rewrite, {})[item.construct] = None
     if not lines:
         return "", []
-    found = [f"{name} ({_lines(where)})" for name, where in lines.items()]
+    found = [f"{_cut(name)} ({_lines(where)})" for name, where in lines.items()]
     more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     message = f"The sandbox runs a subset of Python without: {', '.join(found[:_SHOWN])}{more}."
-    hints = [f"{', '.join(names)}: {rewrite}" for rewrite, names in rewrites.items()]
+    hints = [f"{_cut(', '.join(names))}: {rewrite}" for rewrite, names in rewrites.items()]
     return message, hints[:_SHOWN]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CHARS else text[: _CHARS - 1] + "…"
 
 
 def _lines(numbers: list[int]) -> str:
@@ -91,16 +96,14 @@ def _lines(numbers: list[int]) -> str:
 
 def _await_message(program: Program, calls: list[ast.Call]) -> str:
     if len(calls) == 1:
-        return f"{program.text(calls[0].func)}(...) is not awaited"
-    found = [f"{program.text(call.func)}(...) (line {call.lineno})" for call in calls[:_SHOWN]]
+        return f"{_cut(program.text(calls[0].func))}(...) is not awaited"
+    found = [f"{_cut(program.text(call.func))}(...) (line {call.lineno})" for call in calls[:_SHOWN]]
     more = f", and {len(calls) - _SHOWN} more" if len(calls) > _SHOWN else ""
     return f"These calls are not awaited: {', '.join(found)}{more}."
 
 
 def _await_hint(program: Program, calls: list[ast.Call]) -> str:
-    text = " ".join(program.text(calls[0]).split())
-    if len(text) > _CALL_CHARS:
-        text = text[: _CALL_CHARS - 1] + "…"
+    text = _cut(" ".join(program.text(calls[0]).split()))
     inner = isinstance(program.parents[calls[0]], ast.Attribute | ast.Subscript)
     return f"write: (await {text})" if inner else f"write: await {text}"
 
@@ -109,9 +112,6 @@ def forgotten_awaits(program: Program, is_tool: Callable[[str], bool]) -> list[a
     """Tool calls that are used as if they were results, or dropped, without an `await`."""
     uses = _Uses(program, is_tool)
     return [node for node in program.nodes if isinstance(node, ast.Call) and uses.forgotten(node)]
-
-
-_COROUTINES = frozenset({"asyncio.gather", "asyncio.sleep"})
 
 
 class _Use(Enum):
@@ -134,6 +134,7 @@ class _Uses:
         self.program = program
         self.is_tool = is_tool
         self.loads: dict[str, list[ast.Name]] | None = None
+        self.verdicts: dict[str, bool] = {}
 
     def forgotten(self, call: ast.Call) -> bool:
         if isinstance(self.program.parents[call], ast.Await) or not self.calls_tool(call):
@@ -141,7 +142,10 @@ class _Uses:
         names = self.assigned_names(call)
         if names is None:
             return self.use(call) in (_Use.BROKEN, _Use.WASTED)
-        return any(self.name_forgotten(name) for name in names)
+        for name in names:
+            if name not in self.verdicts:
+                self.verdicts[name] = self.name_forgotten(name)
+        return any(self.verdicts[name] for name in names)
 
     def calls_tool(self, call: ast.Call) -> bool:
         path = self.resolve(chain(call.func))
@@ -180,7 +184,7 @@ class _Uses:
         if isinstance(parent, ast.NamedExpr):
             return [parent.target.id]
         index = -1
-        if isinstance(parent, ast.Tuple) and isinstance(self.program.parents[parent], ast.Assign):
+        if _is_unpacked(parent) and isinstance(self.program.parents[parent], ast.Assign):
             index = parent.elts.index(call)
             value, parent = parent, self.program.parents[parent]
         targets: list[ast.expr] = []
@@ -208,7 +212,7 @@ class _Uses:
         value: ast.AST | None = None
         if isinstance(parent, ast.Assign | ast.AnnAssign | ast.NamedExpr):
             value = parent.value
-        elif isinstance(parent, ast.Tuple):
+        elif _is_unpacked(parent):
             statement = self.program.parents[parent]
             if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Tuple):
                 elements = statement.value.elts
@@ -254,7 +258,7 @@ class _Uses:
         function = chain(call.func)
         if function[-1:] == ("gather",):
             return _Use.AWAITED
-        consumes = ".".join(function) in _CONSUMERS and node in call.args
+        consumes = ".".join(function) in _CONSUMERS and node is not call.func
         own = bool(function) and len(function) == 1 and function[0] in self.program.bindings
         return _Use.WASTED if consumes and not own else _Use.PASSED
 
@@ -265,3 +269,7 @@ class _Uses:
                 return True
             parent = self.program.parents.get(parent)
         return False
+
+
+def _is_unpacked(node: ast.AST) -> TypeGuard[ast.Tuple]:
+    return isinstance(node, ast.Tuple) and len(node.elts) <= _UNPACKED

@@ -51,7 +51,7 @@ def hint(
     """
     line = ""
     if position is not None:
-        lines = program.source.split("\n")
+        lines = program.lines
         line = lines[position.line - 1] if 0 < position.line <= len(lines) else position.source
     error = _Error(error_kind.rpartition(".")[2], message, line, program, tool_names)
     for kinds, rule in _RULES:

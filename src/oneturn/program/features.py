@@ -55,6 +55,7 @@ _CONSTRUCTORS: Mapping[str, type] = {
 }
 _BUILTIN_TYPES = frozenset({"str", "list", "dict", "set", "tuple", "bytes", "int", "float", "frozenset"})
 _LISTS_NOT_ITERATORS = frozenset({"map", "filter", "zip", "enumerate", "reversed"})
+_MANY = 20  # a name bound more often tells nothing, and looking would take long in a hostile script
 _BROAD = frozenset({"Exception", "BaseException"})
 _GUARDS = {
     "import": frozenset({"ImportError", "ModuleNotFoundError"}),
@@ -72,8 +73,9 @@ def unsupported(program: Program) -> tuple[Unsupported, ...]:
         if check is None:
             continue
         for place, construct, rewrite in check(finder, node):
-            position = program.position(place)
-            found.setdefault((construct, position.line), Unsupported(construct, position, rewrite))
+            key = (construct, getattr(place, "lineno", 1))
+            if key not in found:
+                found[key] = Unsupported(construct, program.position(place), rewrite)
     return tuple(sorted(found.values(), key=lambda item: (item.position.line, item.position.column)))
 
 
@@ -93,7 +95,10 @@ def dotted(program: Program, node: ast.AST) -> str:
 
 def imported(program: Program, name: str) -> str:
     """What a name that is bound by imports alone stands for, dotted; else empty."""
-    meanings = {_imported(program, place, name) for place in program.bindings.get(name, ())}
+    places = program.bindings.get(name, ())
+    if len(places) > _MANY:
+        return ""
+    meanings = {_imported(program, place, name) for place in places}
     return meanings.pop() if len(meanings) == 1 else ""
 
 
@@ -111,6 +116,7 @@ class _Finder:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.guards: dict[tuple[ast.AST, str], bool] = {}
 
     # What Monty's parser refuses, wherever it stands.
 
@@ -193,7 +199,7 @@ class _Finder:
         parent = self.program.parents[node]
         called = isinstance(parent, ast.Call) and parent.func is node
         found: tuple[str, str] | None = None
-        if path := dotted(self.program, node):
+        if not isinstance(parent, ast.Attribute) and (path := dotted(self.program, node)):
             found = self.module_attribute(path, called)
         if not found and isinstance(node.ctx, ast.Load):
             kind = self.value_type(node.value)
@@ -206,20 +212,26 @@ class _Finder:
             yield node, *found
 
     def module_attribute(self, path: str, called: bool) -> tuple[str, str] | None:
-        if path in dialect.MISSING_ATTRIBUTES:
-            return path, dialect.MISSING_ATTRIBUTES[path]
-        if path in dialect.CALL_ONLY and not called:
-            return f"{path} as a value", _function_value(path.partition(".")[2])
-        root, _, rest = path.partition(".")
-        if root not in _BUILTIN_TYPES or rest.startswith("_") or "." in rest or root in self.program.bindings:
+        parts = path.split(".")
+        for end in range(2, min(len(parts), 4) + 1):
+            prefix = ".".join(parts[:end])
+            if prefix in dialect.MISSING_ATTRIBUTES:
+                return prefix, dialect.MISSING_ATTRIBUTES[prefix]
+        if path in dialect.CALL_ONLY:
+            return None if called else (f"{path} as a value", _function_value(path.partition(".")[2]))
+        root, name = parts[0], parts[1]
+        if (
+            root not in _BUILTIN_TYPES
+            or len(parts) > 2
+            or name.startswith("_")
+            or root in self.program.bindings
+        ):
             return None
-        if not hasattr(getattr(builtins, root), rest):
+        if not hasattr(getattr(builtins, root), name) or (called and path in dialect.TYPE_METHODS_THAT_WORK):
             return None
-        if called and path in dialect.TYPE_METHODS_THAT_WORK:
-            return None
-        if rest in dialect.MISSING_METHODS:
-            return path, dialect.MISSING_METHODS[rest]
-        return path, f"call the method on the value: `lambda x: x.{rest}()`"
+        return path, dialect.MISSING_METHODS.get(
+            name, f"call the method on the value: `lambda x: x.{name}()`"
+        )
 
     def call(self, node: ast.Call) -> Found:
         path = dotted(self.program, node.func)
@@ -260,7 +272,7 @@ class _Finder:
     def is_function(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Name):
             places = self.program.bindings.get(node.id, ())
-            return bool(places) and all(isinstance(place, ast.FunctionDef) for place in places)
+            return len(places) == 1 and isinstance(places[0], ast.FunctionDef)
         return isinstance(node, ast.Lambda)
 
     def value_type(self, node: ast.expr) -> type | None:
@@ -280,7 +292,10 @@ class _Finder:
     def assigned(self, name: str) -> list[ast.expr]:
         """The values of a name that is bound by plain assignments and nothing else, or nothing."""
         values: list[ast.expr] = []
-        for place in self.program.bindings.get(name, ()):
+        places = self.program.bindings.get(name, ())
+        if len(places) > _MANY:
+            return []
+        for place in places:
             parent = self.program.parents[place]
             if isinstance(parent, ast.Assign | ast.AnnAssign) and parent.value is not None:
                 values.append(parent.value)
@@ -290,16 +305,32 @@ class _Finder:
 
     def guarded(self, node: ast.AST, kind: str) -> bool:
         """Whether the script is prepared for a failure here, or this is never evaluated."""
+        trail: list[tuple[ast.AST, str]] = []
+        guarded = False
         child, parent = node, self.program.parents.get(node)
         while parent is not None:
-            if isinstance(parent, ast.ExceptHandler) or _is_annotation(parent, child):
-                return True
-            if isinstance(parent, ast.Try) and child in parent.body and _catches(parent, kind):
-                return True
-            if isinstance(parent, ast.If) and chain(parent.test)[-1:] == ("TYPE_CHECKING",):
-                return True
+            key = (child, kind)
+            if key in self.guards:
+                guarded = self.guards[key]
+                break
+            trail.append(key)
+            if _guards(parent, child, kind):
+                guarded = True
+                break
             child, parent = parent, self.program.parents.get(parent)
-        return False
+        self.guards.update(dict.fromkeys(trail, guarded))
+        return guarded
+
+
+def _guards(parent: ast.AST, child: ast.AST, kind: str) -> bool:
+    if isinstance(parent, ast.Try):
+        if isinstance(child, ast.ExceptHandler):
+            return True
+        in_body = bool(parent.handlers) and getattr(child, "lineno", 0) < parent.handlers[0].lineno
+        return in_body and _catches(parent, kind)
+    if isinstance(parent, ast.If):
+        return chain(parent.test)[-1:] == ("TYPE_CHECKING",)
+    return child is getattr(parent, "annotation", None) or child is getattr(parent, "returns", None)
 
 
 def _catches(statement: ast.Try, kind: str) -> bool:
@@ -314,10 +345,6 @@ def _catches(statement: ast.Try, kind: str) -> bool:
         if names & _GUARDS[kind] or (fallback and names & _BROAD):
             return True
     return False
-
-
-def _is_annotation(parent: ast.AST, child: ast.AST) -> bool:
-    return child is getattr(parent, "annotation", None) or child is getattr(parent, "returns", None)
 
 
 def _simple_class_item(item: ast.stmt) -> bool:

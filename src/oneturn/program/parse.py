@@ -52,18 +52,21 @@ class Program:
     """All nodes that have a meaning of their own, parents first, in source order."""
     parents: Mapping[ast.AST, ast.AST] = field(repr=False, compare=False)
     bindings: Bindings = field(repr=False, compare=False)
+    lines: tuple[str, ...] = field(repr=False, compare=False)
+    """The lines of `source`, without their ends."""
 
     def position(self, node: ast.AST) -> Position:
         """Where a node starts, with its source line."""
         line: int = getattr(node, "lineno", 1)
         offset: int = getattr(node, "col_offset", 0)
-        text = _line(self.source, line)
-        return Position(line, len(text.encode()[:offset].decode(errors="ignore")) + 1, text)
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        if not text.isascii():
+            offset = len(text.encode()[:offset].decode(errors="ignore"))
+        return Position(line, offset + 1, text)
 
     def text(self, node: ast.expr) -> str:
         """The source text of an expression."""
-        lines = self.source.split("\n")[node.lineno - 1 : node.end_lineno or node.lineno]
-        raw = [line.encode() for line in lines]
+        raw = [line.encode() for line in self.lines[node.lineno - 1 : node.end_lineno or node.lineno]]
         raw[-1] = raw[-1][: node.end_col_offset]
         raw[0] = raw[0][node.col_offset :]
         return b"\n".join(raw).decode(errors="replace")
@@ -192,6 +195,7 @@ class _Walk:
             nodes=tuple(nodes),
             parents=self.parents,
             bindings={name: tuple(places) for name, places in self.bindings.items()},
+            lines=tuple(self.source.split("\n")),
         )
 
     def visit_name(self, node: ast.Name) -> None:

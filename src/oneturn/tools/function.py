@@ -57,7 +57,7 @@ class FunctionSource:
     name = "python"
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._entries: dict[str, _Entry] = {}  # by original name
         self._originals: dict[str, str] = {}  # by the name scripts use
         self._listeners: list[Callable[[], None]] = []
@@ -162,14 +162,14 @@ class FunctionSource:
         value = entry.fn(*positional, **named)
         if inspect.isawaitable(value):
             return value  # a plain function may hand out a coroutine; that belongs on the loop
-        return entry.result(value, self._limits)
+        return entry.result(value, self.limits)
 
     async def _convert(self, entry: _Entry, value: Any) -> Result:
-        small = dataclasses.replace(self._limits, nodes=min(_INLINE_NODES, self._limits.nodes))
+        small = dataclasses.replace(self.limits, nodes=min(_INLINE_NODES, self.limits.nodes))
         try:
             return entry.result(value, small)
         except TooLarge:
-            return await self._in_thread(functools.partial(entry.result, value, self._limits))
+            return await self._in_thread(functools.partial(entry.result, value, self.limits))
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         if self._threads is None:

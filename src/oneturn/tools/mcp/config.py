@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,42 @@ class McpServer:
             )
         if self.url is not None and urlsplit(self.url).scheme not in ("http", "https"):
             raise ConfigError(f"MCP server '{self.name}': the url must start with http:// or https://.")
+
+    @classmethod
+    def at(
+        cls,
+        name: str,
+        target: object,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: str | None = None,
+        timeout: float | None = None,
+        trust_annotations: bool = False,
+        results: ResultRule = "auto",
+    ) -> McpServer:
+        """The server a target means: a URL, a command line or its words, or a FastMCP server object.
+
+        Raises:
+            ConfigError: The target is empty, or an option does not go with it.
+        """
+        common: dict[str, Any] = {
+            "timeout": timeout,
+            "trust_annotations": trust_annotations,
+            "results": results,
+        }
+        remote = isinstance(target, str) and target.startswith(("http://", "https://"))
+        if (headers or auth) and not remote:
+            raise ConfigError(f"MCP server '{name}': headers and auth go with a URL; give a command env.")
+        if isinstance(target, str) and remote:
+            return cls(name, url=target, headers=dict(headers or {}), auth=auth, **common)
+        if isinstance(target, str | list | tuple):
+            words = shlex.split(target) if isinstance(target, str) else [str(word) for word in target]
+            if not words:
+                raise ConfigError(f"MCP server '{name}' has an empty command.")
+            return cls(name, words[0], tuple(words[1:]), dict(env or {}), cwd, **common)
+        return cls(name, server=target, **common)
 
     @property
     def uses_sse(self) -> bool:
