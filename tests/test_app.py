@@ -120,7 +120,7 @@ async def failure(shop: Shop, code: str, **options: Any) -> tuple[str, str]:
         ("from tools.shop import find\nlen(await find('pen'))", 3),
         ("from tools import shop\nlen(await shop.find('pen'))", 3),
         ("f = tools.shop.find\nlen(await f('pen', 2))", 2),
-        ("import asyncio\nawait asyncio.gather(X", [2, 12]),
+        ("import asyncio\nawait asyncio.gather(add(1, 1), add(2), *[add(7)])", [2, 12, 17]),
         ("import asyncio\nawait asyncio.sleep(0.001)\n'slept'", "slept"),
         ("def add(a, b):\n    return a - b\nadd(3, 1)", 2),
         ("async def main():\n    return await add(1, 2)\nawait main()", 3),

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 # between threads, shorter than anything a person or another run would notice.
 _GRACE = 0.002
 _CANCEL_PATIENCE = 1.0
+_SHOWN = 200  # characters of a tool name in the record of a refused call
+_DEEPEST = 20  # parts of a dotted name; no tool has more, and a script may write any number
 _NOT_BARE = frozenset(dir(builtins)) | sys.stdlib_module_names
 _IN_DOUBT = "it was sent and not waited for: whether it took effect is unknown"
 
@@ -83,6 +85,7 @@ class Drive:
         self._pending: tuple[int, ...] = ()
         self._prints: list[str] = []
         self._cut = 0
+        self._refused = 0
         self._records: dict[int, CallRecord] = {}
         self._positions: dict[int, Position | None] = {}
         # loop only
@@ -286,6 +289,8 @@ class Drive:
             self._cut += step.cut_prints
             for call in step.calls:
                 self._begin(call)
+            if self._refused > self._limits.calls:
+                return Finished(error=_too_many_refused(self._refused))
             answers: list[Answer] = []
             if step.pending:
                 answers = self._take(step.pending)
@@ -362,9 +367,10 @@ class Drive:
     def _begin_tool(self, call: Call) -> None:
         verdict = self._runtime.gate.decide(call, self._context)
         if isinstance(verdict, Refused):
+            self._refused += 1
             effect = verdict.tool.effect if verdict.tool else "destructive"
             self._records[call.id] = CallRecord(
-                call.id, call.name, effect, "refused", 0.0, call.position, verdict.failure.message
+                call.id, call.name[:_SHOWN], effect, "refused", 0.0, call.position, verdict.failure.message
             )
             self._answers.append(Answer(call.id, failure=verdict.failure))
             return
@@ -431,12 +437,20 @@ def _set(setter: Callable[[Any], None], future: asyncio.Future[Any], value: Any)
         setter(value)
 
 
+def _too_many_refused(count: int) -> ScriptError:
+    return ScriptError(
+        "PermissionError",
+        f"{count:,} calls of this run were refused, so it was ended",
+        hint="Call only tools that runtime.list_tools() shows, with the arguments their signature shows.",
+    )
+
+
 def script_for(program: Program, view: View) -> Script:
     """What a sandbox needs to know of the scope to run this program, and no more."""
     known = {ns for full in view.scope.namespaces() for ns in _prefixes(full.split("."))}
     namespaces = {ns for ns in known if program.identifiers.issuperset(ns.split("."))}
     for path in program.paths:
-        if path[0] == "tools":
+        if path[0] == "tools" and len(path) <= _DEEPEST:
             namespaces.update(_prefixes(list(path[1:-1])))
         elif view.scope.status(".".join(path)) == "forbidden":
             # Bound, so that the gate says "not allowed" where the sandbox would say "no such name".

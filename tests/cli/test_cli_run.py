@@ -172,7 +172,7 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing_behind(project):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert out == ""
-    assert "interrupted" in err
+    assert "cancelled" in err
     assert "Traceback" not in err
 
 

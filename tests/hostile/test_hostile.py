@@ -1,3 +1,4 @@
+# ruff: noqa: E501  scripts are easier to read whole
 """Scripts that mean harm, through the whole of CodeMode with the real sandbox.
 
 Each attack has an oracle of its own, and all of them share these: no canary of the host shows, no
@@ -286,7 +287,7 @@ OUTSIDE = {
     "pathlib": "from pathlib import Path\nPath({file!r}).read_text()",
     "pathlib write": "from pathlib import Path\nPath({made!r}).write_text('x')",
     "list a folder": "import os\nos.listdir({folder!r})",
-    "walk": "import os\nlist(os.walk({folder!r}))",
+    "walk": "import os\nlist(os.walk({folder!r}))[0]",
     "environment": "import os\nos.environ['ONETURN_CANARY']",
     "getenv": "import os\nos.getenv('ONETURN_CANARY') + ''",
     "environment of the process": "open('/proc/self/environ').read()",
@@ -548,7 +549,10 @@ BOMBS = {
     "searches": "while True:\n    runtime.search_tools('x y z ' * 1000, limit=10**9)",
     "attribute lookups": "while True:\n    tools.lab.shared",
     "unknown names": "i = 0\nwhile True:\n    i += 1\n    try:\n        getattr(tools, 'n' + str(i))\n    except AttributeError:\n        pass",
-    "unknown tools": "i = 0\nwhile True:\n    i += 1\n    try:\n        await getattr(lab, 'n' + str(i))()\n    except NameError:\n        pass",
+    "unknown tools": "while True:\n    try:\n        await lab.nope()\n    except NameError:\n        pass",
+    "unknown tools with huge names": "while True:\n    try:\n        await lab." + "n" * 100_000 + "()\n    except NameError:\n        pass",
+    "many namespaces": "\n".join(f"tools.n{number}.x" for number in range(9_000)),
+    "deep namespaces": "\n".join("tools" + ".a" * 90 for _ in range(500)),
     "calls in a row": "while True:\n    await echo(1)",
     "calls at once": "import asyncio\nawait asyncio.gather(*[echo(i) for i in range(5_000)])",
     "calls that never answer": "import asyncio\nawait asyncio.gather(*[lab.forever() for i in range(150)])",
@@ -577,7 +581,8 @@ async def test_bombs_end_in_time_and_cost_one_run(target: Target, name: str) -> 
     if outcome.error is not None:
         assert len(outcome.error.message) < 5_000
         assert len(outcome.error.hint) < 5_000
-    assert len(outcome.calls) <= 20_000
+    assert len(outcome.calls) <= 3 * LIMITS.calls
+    assert all(len(call.tool) + len(call.error) < 5_000 for call in outcome.calls)
 
 
 async def test_a_print_flood_is_cut_and_counted(target: Target) -> None:

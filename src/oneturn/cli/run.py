@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,7 +68,28 @@ def run(
 
 async def _execute(app: CodeMode, code: str, timeout: float | None, *, lines: bool) -> Outcome:
     async with opened(app, lines=lines):
-        return await app.execute(code, timeout=timeout)
+        with _interruptible(app):
+            return await app.execute(code, timeout=timeout)
+
+
+@contextlib.contextmanager
+def _interruptible(app: CodeMode) -> Iterator[None]:
+    """Ctrl-C ends the run and not the command, so that what was already called can still be told."""
+    loop = asyncio.get_running_loop()
+
+    def cancel() -> None:
+        for run_id in app.running:
+            app.cancel(run_id)
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, cancel)
+    except NotImplementedError:  # Windows: the command ends with "interrupted"
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
 
 
 def _read(script: str) -> str:

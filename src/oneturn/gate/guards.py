@@ -6,6 +6,8 @@ from oneturn.types import Failure
 
 from .base import Context, Request
 
+_SHOWN = 200  # characters of a name the script made up
+
 
 def scope(request: Request, context: Context) -> Request | Failure:
     """Is there such a tool, and may this caller reach it? Nearest names cover the scope only."""
@@ -13,9 +15,11 @@ def scope(request: Request, context: Context) -> Request | Failure:
     tool = context.scope.get(name)
     if tool is not None:
         return Request(request.call, tool)
-    if context.scope.status(name) == "forbidden":
+    allowed_elsewhere = context.scope.status(name) == "forbidden"
+    near = [] if allowed_elsewhere else context.scope.nearest(name)
+    name = name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…"
+    if allowed_elsewhere:
         return Failure("PermissionError", f"{name} is not allowed here")
-    near = context.scope.nearest(name)
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     elif context.scope.tools:

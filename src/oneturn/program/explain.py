@@ -94,6 +94,8 @@ def _name_error(error: _Error) -> str:
         return f"Add `from {dialect.IMPORT_FROM[name]} import {name}` at the top."
     if name in dialect.MISSING_MODULES:
         return f"`{name}` is not available here: {dialect.MISSING_MODULES[name]}."
+    if "did you mean" in error.message:
+        return ""  # the gate has said so already
     return _near_tools(name, error.tool_names) or _near_names(name, error.program)
 
 

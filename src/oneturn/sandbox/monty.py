@@ -117,6 +117,7 @@ class MontyRun:
         self._ready: dict[int, Answer] = {}
         self._paths: dict[UUID, str] = {}
         self._objects: dict[str, monty.ClassInstance] = {}
+        self._inside: dict[str, list[str]] = {}  # each namespace's own namespaces; "" is `tools`
         self._prints: list[str] = []
         self._printed = 0
         self._cut = 0
@@ -130,6 +131,8 @@ class MontyRun:
     def start(self, script: Script) -> Step:
         """Take a worker and run to the first step."""
         self._script = script
+        for name in sorted(script.namespaces):
+            self._inside.setdefault(name.rpartition(".")[0], []).append(name)
         self._bytes = script.source.encode("utf-8", "surrogatepass")
         session = self._checkout()
         try:
@@ -217,12 +220,7 @@ class MontyRun:
         known = self._objects.get(path)
         if known is not None:
             return known
-        prefix = f"{path}." if path else ""
-        children = {
-            name[len(prefix) :]: self._object(name)
-            for name in self._script.namespaces
-            if name.startswith(prefix) and name != path and "." not in name[len(prefix) :]
-        }
+        children = {name.rpartition(".")[2]: self._object(name) for name in self._inside.get(path, ())}
         thing = _Namespace()
         thing.__dict__.update(children)
         made = monty.ClassInstance(
