@@ -34,6 +34,7 @@ from oneturn.tokens import count
 
 HOME = Path(__file__).parent.parent
 FILESYSTEM = HOME / "tests/node/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js"
+TEMPORARY = Path(tempfile.gettempdir()).resolve()  # a link would be outside what the file server allows
 console = Console()
 
 app = CodeMode(
@@ -211,8 +212,8 @@ def show_calls(outcome: Outcome) -> None:
 
 async def main() -> int:
     """Run the demo; 0 when everything worked."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary).resolve()
+    with tempfile.TemporaryDirectory(dir=TEMPORARY) as temporary:
+        folder = Path(temporary)
         out = folder / "out"
         out.mkdir()
         missing = add_servers(folder)

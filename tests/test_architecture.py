@@ -38,6 +38,7 @@ PUBLIC = (
     "CodeMode",
     "ConfigError",
     "Effect",
+    "EffectUnknown",
     "Limits",
     "OneturnError",
     "Outcome",

@@ -350,6 +350,30 @@ async def test_calls_over_the_number_are_refused() -> None:
         assert [record.status for record in outcome.calls] == ["ok", "ok", "refused"]
 
 
+async def test_a_run_of_refused_calls_is_ended() -> None:
+    def play(run: FakeRun) -> Steps:
+        for number in range(1, 100):
+            yield ask(Call(number, "tool", "lab." + "n" * 10_000))
+
+    async with lab(play) as here:
+        outcome = await here.execute(calls=5)
+        assert outcome.error is not None
+        assert outcome.error.kind == "PermissionError"
+        assert "6 calls" in outcome.error.message
+        assert len(outcome.calls) == 6
+        assert len(repr(outcome)) < 10_000
+
+
+async def test_open_pauses_are_bounded() -> None:
+    def play(run: FakeRun) -> Steps:
+        yield announce(*(Call(number, "sleep", "asyncio.sleep", (1000.0,)) for number in range(1_000)))
+        answers = yield ask(Call(1_000, "sleep", "asyncio.sleep", (1000.0,)))
+        return answers[1_000].failure.message
+
+    async with lab(play) as here:
+        assert "1,000 pauses" in (await here.execute()).value
+
+
 async def test_results_over_the_run_s_bytes_are_failures() -> None:
     def play(run: FakeRun) -> Steps:
         kinds = []

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .errors import (
         ArtifactNotFound,
         ConfigError,
+        EffectUnknown,
         OneturnError,
         SandboxBusy,
         SandboxClosed,
@@ -31,6 +32,7 @@ _HOME = {
     "CodeMode": "app",
     "ArtifactNotFound": "errors",
     "ConfigError": "errors",
+    "EffectUnknown": "errors",
     "OneturnError": "errors",
     "SandboxBusy": "errors",
     "SandboxClosed": "errors",
@@ -56,6 +58,7 @@ __all__ = [  # noqa: RUF022  the main name first
     "CallRecord",
     "ConfigError",
     "Effect",
+    "EffectUnknown",
     "Limits",
     "OneturnError",
     "Outcome",

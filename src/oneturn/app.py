@@ -91,6 +91,7 @@ class CodeMode:
         self._views: dict[tuple[int, tuple[str, ...]], View] = {}
         self._runtime: Runtime | None = None
         self._opening: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: asyncio.Runner | None = None
 
     # --- tools in
@@ -314,6 +315,7 @@ class CodeMode:
                 await self._sources.close()
                 raise SourceError(" ".join(self.problems.values()))
             self._runtime = self._make_runtime()
+            self._loop = asyncio.get_running_loop()
 
     def _make_runtime(self) -> Runtime:
         from .gate import Dispatcher, Redactor
@@ -335,6 +337,10 @@ class CodeMode:
     async def _opened(self) -> Runtime:
         if self._runtime is None:
             await self.open()
+        elif self._loop is not asyncio.get_running_loop():
+            raise ConfigError(
+                "This app was opened on another event loop; use one app per loop, or close it there first."
+            )
         assert self._runtime is not None
         return self._runtime
 

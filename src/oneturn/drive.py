@@ -28,7 +28,6 @@ from .types import (
     Answer,
     Call,
     CallRecord,
-    CallStatus,
     Failure,
     Finished,
     Limits,
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 # between threads, shorter than anything a person or another run would notice.
 _GRACE = 0.002
 _CANCEL_PATIENCE = 1.0
-_SHOWN = 200  # characters of a tool name in the record of a refused call
+_SLEEPS = 1_000  # pauses open at once; each costs the host a task
 _DEEPEST = 20  # parts of a dotted name; no tool has more, and a script may write any number
 _NOT_BARE = frozenset(dir(builtins)) | sys.stdlib_module_names
 _IN_DOUBT = "it was sent and not waited for: whether it took effect is unknown"
@@ -86,6 +85,7 @@ class Drive:
         self._prints: list[str] = []
         self._cut = 0
         self._refused = 0
+        self._sleeping = 0
         self._records: dict[int, CallRecord] = {}
         self._positions: dict[int, Position | None] = {}
         # loop only
@@ -195,6 +195,7 @@ class Drive:
     async def _sleep(self, call: Call) -> None:
         seconds = float(call.args[0]) if call.args else 0.0
         await asyncio.sleep(min(max(seconds, 0.0), self._limits.timeout))
+        del self._tasks[call.id]
         self._deliver(Answer(call.id))
 
     def _deliver(self, reply: Reply | Answer) -> None:
@@ -235,9 +236,7 @@ class Drive:
             reply = late.get(call_id)
             if reply is not None:
                 note = "the script did not await it" if call_id in unfinished else ""
-                status: CallStatus = "failed" if reply.failure else "ok"
-                error = reply.failure.message if reply.failure else note
-                self._records[call_id] = replace(record, status=status, seconds=reply.seconds, error=error)
+                self._records[call_id] = reply.record(reply.failure, note)
             elif call_id in self._sent and record.effect != "read":
                 seconds = time.monotonic() - self._sent[call_id]
                 self._records[call_id] = replace(record, seconds=seconds, error=_IN_DOUBT)
@@ -334,29 +333,28 @@ class Drive:
         return taken
 
     def _received(self, item: Reply | Answer) -> Answer:
-        if isinstance(item, Answer):
+        if isinstance(item, Answer):  # a pause is over
+            self._sleeping -= 1
+            del self._positions[item.call_id]
             return item
         runtime = self._runtime
         answer = runtime.dispatcher.receive(
             item, self._limits, self._context.budget, runtime.keeper(self._caller)
         )
-        failure, call, tool = answer.failure, item.allowed.call, item.allowed.tool
-        self._records[call.id] = CallRecord(
-            call.id,
-            tool.name,
-            tool.effect,
-            "failed" if failure else "ok",
-            item.seconds,
-            call.position,
-            failure.message if failure else "",
-        )
+        self._records[answer.call_id] = item.record(answer.failure)
         return answer
 
     def _begin(self, call: Call) -> None:
-        self._positions[call.id] = call.position
         if call.kind == "tool":
+            self._positions[call.id] = call.position
             self._begin_tool(call)
         elif call.kind == "sleep":
+            if self._sleeping >= _SLEEPS:
+                failure = Failure("RuntimeError", f"{_SLEEPS:,} pauses are open at once; await them")
+                self._answers.append(Answer(call.id, failure=failure))
+                return
+            self._sleeping += 1
+            self._positions[call.id] = call.position
             self._loop.call_soon_threadsafe(self._spawn, call.id, self._sleep(call))
         elif call.kind == "clock":
             now = time.time() if call.name == "wall" else time.monotonic() - self._began
@@ -368,10 +366,7 @@ class Drive:
         verdict = self._runtime.gate.decide(call, self._context)
         if isinstance(verdict, Refused):
             self._refused += 1
-            effect = verdict.tool.effect if verdict.tool else "destructive"
-            self._records[call.id] = CallRecord(
-                call.id, call.name[:_SHOWN], effect, "refused", 0.0, call.position, verdict.failure.message
-            )
+            self._records[call.id] = verdict.record()
             self._answers.append(Answer(call.id, failure=verdict.failure))
             return
         source = self._runtime.sources(verdict.tool.source)

@@ -4,6 +4,7 @@
     ├── ConfigError (also ValueError)        a setting, name or allow-list is wrong; nothing was started
     │   └── ToolDefinitionError              a tool cannot be offered as it is defined
     ├── SourceError                          a source of tools cannot be started or has gone; retry is safe
+    │   └── EffectUnknown                    it went away during a call; look before you retry
     ├── ToolError                            a tool says why it failed; raise it in your own tools
     ├── ValueRefused (also ValueError)       a value may not cross the boundary; nothing was sent
     ├── SandboxError
@@ -32,6 +33,10 @@ class ToolDefinitionError(ConfigError):
 
 class SourceError(OneturnError):
     """A source of tools could not be started, or went away. Other sources go on; a retry is safe."""
+
+
+class EffectUnknown(SourceError):
+    """The connection broke after a call was sent. It may have taken effect: look before a retry."""
 
 
 class ToolError(OneturnError):

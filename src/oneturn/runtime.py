@@ -23,7 +23,7 @@ from .gate.base import Budget
 from .journal.artifacts import Artifact, ArtifactStore
 from .sandbox.base import Sandbox
 from .tools.base import Blob, Source
-from .types import Call, CallRecord, Limits, Outcome, ScriptError
+from .types import Call, Failure, Limits, Outcome, ScriptError
 from .view import View
 
 
@@ -89,27 +89,24 @@ class Runtime:
         loop = asyncio.get_running_loop()
         verdict = await loop.run_in_executor(self.threads, self.gate.decide, call, context)
         if isinstance(verdict, Refused):
-            error = ScriptError(verdict.failure.kind, verdict.failure.message)
-            return Outcome(run_id, "failed", error=error, caller=caller)
-        tool = verdict.tool
-        if tool.timeout is None or tool.timeout > limits.timeout:
-            verdict = replace(verdict, tool=replace(tool, timeout=limits.timeout))
-        reply = await self.dispatcher.send(verdict, self.sources(tool.source))
-        answer = await loop.run_in_executor(
-            self.threads, self.dispatcher.receive, reply, limits, context.budget, self.keeper(caller)
-        )
-        failure = answer.failure
-        record = CallRecord(
-            0, tool.name, tool.effect, "failed" if failure else "ok", reply.seconds,
-            error=failure.message if failure else "",
-        )  # fmt: skip
+            failure: Failure | None = verdict.failure
+            record, value = verdict.record(), None
+        else:
+            tool = verdict.tool
+            if tool.timeout is None or tool.timeout > limits.timeout:
+                verdict = replace(verdict, tool=replace(tool, timeout=limits.timeout))
+            reply = await self.dispatcher.send(verdict, self.sources(tool.source))
+            answer = await loop.run_in_executor(
+                self.threads, self.dispatcher.receive, reply, limits, context.budget, self.keeper(caller)
+            )
+            failure, record, value = answer.failure, reply.record(answer.failure), answer.value
         return Outcome(
             run_id,
             "failed" if failure else "succeeded",
-            value=answer.value,
+            value=value,
             error=ScriptError(failure.kind, failure.message) if failure else None,
             calls=(record,),
-            seconds=reply.seconds,
+            seconds=record.seconds,
             caller=caller,
         )
 

@@ -35,7 +35,7 @@ def test_the_readme_has_a_row_for_each() -> None:
         "`gather` has no `return_exceptions`",
         "`ToolError` is an alias of `Exception`",
         "Some text is refused",
-        "A tool passed as a value is its name",
+        "Names of Python modules",
     )
     assert [row for row in rows if f"| {row} |" not in text] == []
 
@@ -76,6 +76,7 @@ def test_a_function_in_a_thread_outlives_its_deadline(app: CodeMode) -> None:
     outcome = app.execute_sync("await late()")
     assert outcome.error is not None
     assert outcome.error.kind == "TimeoutError"
+    assert outcome.calls[0].status == "unknown"
     assert not done.is_set()
     go.set()
     assert done.wait(timeout=30)
@@ -103,6 +104,11 @@ def test_text_that_looks_like_a_stand_in_is_refused(app: CodeMode, text: str) ->
     assert outcome.calls[0].status == "refused"
 
 
-def test_a_tool_passed_as_a_value_is_its_name(app: CodeMode) -> None:
-    app.tool(effect="read")(echo)
-    assert app.execute_sync("await echo(echo)").value == "echo"
+def test_a_namespace_called_like_a_module_is_reached_through_tools(app: CodeMode) -> None:
+    app.tool(namespace="time", effect="read")(echo)
+    assert app.execute_sync("await tools.time.echo(1)").value == 1
+    assert app.execute_sync("from tools import time as clock\nawait clock.echo(2)").value == 2
+    for script in ("await time.echo(3)", "from tools.time import echo\nawait echo(4)"):
+        error = app.execute_sync(script).error
+        assert error is not None
+        assert "tools" in error.hint

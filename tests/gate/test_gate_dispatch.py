@@ -162,7 +162,7 @@ async def test_a_call_has_the_deadline_of_its_tool() -> None:
         reply = await send(forever, tool, deadline=deadline)
         assert reply.failure is not None
         assert reply.failure.kind == "TimeoutError"
-        assert reply.failure.message == "crm.find gave no answer within 0.01 s"
+        assert reply.failure.message.startswith("crm.find gave no answer within 0.01 s")
         assert cancelled.is_set()
 
 

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from oneturn.tools.scope import Scope
-from oneturn.types import Call, Failure, Limits, Tool
+from oneturn.types import Call, CallRecord, Failure, Limits, Tool
+
+SHOWN = 200
+"""Characters shown of a name the script made up."""
 
 
 @dataclass(slots=True)
@@ -53,6 +56,13 @@ class Refused:
     guard: str
     failure: Failure
     tool: Tool | None = None
+
+    def record(self) -> CallRecord:
+        """How the call goes on record. A tool that is not there counts as the worst it could be."""
+        call = self.call
+        effect = self.tool.effect if self.tool else "destructive"
+        name = self.tool.name if self.tool else call.name[:SHOWN]
+        return CallRecord(call.id, name, effect, "refused", 0.0, call.position, self.failure.message)
 
 
 Verdict = Allowed | Refused

@@ -18,10 +18,10 @@ from typing import Any
 
 import jsonschema_rs
 
-from oneturn.errors import SourceError, ToolError, ValueRefused
+from oneturn.errors import EffectUnknown, SourceError, ToolError, ValueRefused
 from oneturn.tools.base import Blob, Result, Source
 from oneturn.tools.results import value_of
-from oneturn.types import Answer, Failure, Limits, Tool
+from oneturn.types import Answer, CallRecord, CallStatus, Failure, Limits, Tool
 from oneturn.values import copy, measure
 
 from .base import Allowed, Budget, no_remote
@@ -58,6 +58,15 @@ class Reply:
     result: Result
     failure: Failure | None = None
     seconds: float = 0.0
+    in_doubt: bool = False
+    """It was sent, is not a read, and may yet take effect or have done so."""
+
+    def record(self, failure: Failure | None, note: str = "") -> CallRecord:
+        """How the call goes on record, once it is known whether its result was taken."""
+        call, tool = self.allowed.call, self.allowed.tool
+        status: CallStatus = "unknown" if self.in_doubt else "failed" if failure else "ok"
+        error = failure.message if failure else note
+        return CallRecord(call.id, tool.name, tool.effect, status, self.seconds, call.position, error)
 
 
 class Dispatcher:
@@ -89,6 +98,7 @@ class Dispatcher:
         # A deadline costs about as much as the rest of a quick call: none when the run's own is sooner.
         guard = asyncio.timeout(seconds) if seconds < left else _NO_DEADLINE
         began = time.monotonic()
+        in_doubt = False
         try:
             async with guard:
                 result = await source.call(tool, allowed.arguments)
@@ -99,12 +109,15 @@ class Dispatcher:
             failure = Failure("RuntimeError", f"{tool.name}: the tool cancelled itself")
         except BaseException as error:
             if isinstance(error, TimeoutError) and isinstance(guard, asyncio.Timeout) and guard.expired():
-                failure = Failure("TimeoutError", f"{tool.name} gave no answer within {seconds:g} s")
+                in_doubt = tool.effect != "read"
+                doubt = "; it may still take effect" if in_doubt else ""
+                failure = Failure("TimeoutError", f"{tool.name} gave no answer within {seconds:g} s{doubt}")
             else:
+                in_doubt = isinstance(error, EffectUnknown)
                 failure = self._failure(tool, error)
         else:
             return Reply(allowed, result, None, time.monotonic() - began)
-        return Reply(allowed, Result(), failure, time.monotonic() - began)
+        return Reply(allowed, Result(), failure, time.monotonic() - began, in_doubt)
 
     def receive(self, reply: Reply, limits: Limits, budget: Budget, keep: Keep) -> Answer:
         """The answer the script gets: the result by the result rule, bounded, counted and copied."""

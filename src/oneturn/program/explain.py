@@ -88,6 +88,9 @@ def _name_error(error: _Error) -> str:
         path[:1] == ("datetime",) and path[1:2] != ("datetime",) for path in error.program.paths
     ):
         return "Add `from datetime import datetime` at the top."
+    if any(tool.startswith(f"{name}.") for tool in error.tool_names):
+        # A namespace called like a module, such as `time`: bare, the name means the module.
+        return f"Write `tools.{name}` for the tools: `{name}` alone means Python's module."
     if name in dialect.MODULES:
         return f"Add `import {name}` at the top."
     if name in dialect.IMPORT_FROM:
@@ -164,6 +167,8 @@ def _index(error: _Error) -> str:
 def _attribute(error: _Error) -> str:
     if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", error.message):
         module, name = match.groups()
+        if f"{module}.{name}" in error.tool_names:
+            return f"Write `tools.{module}.{name}(...)`: `{module}` alone means Python's module."
         rewrite = dialect.attribute_rewrite(f"{module}.{name}")
         return f"`{module}.{name}` is not available here: {rewrite or 'write it in plain Python'}."
     if match := re.search(r"type object '([\w.]+)' has no attribute '(\w+)'", error.message):
@@ -194,6 +199,8 @@ def _imports(error: _Error) -> str:
         name, module = match.groups()
         missing = dialect.attribute_rewrite(f"{module}.{name}") or "write it in plain Python"
         return f"`{module}.{name}` is not available here: {missing}."
+    if match := re.search(r"No module named 'tools\.(\w+)", error.message):
+        return f"Write `from tools import {match[1]}` and call `{match[1]}.name(...)`."
     if match := re.search(r"No module named '([\w.]+)'", error.message):
         rewrite = dialect.module_rewrite(match[1])
         return f"`{match[1]}` cannot be imported: {rewrite}." if rewrite else ""

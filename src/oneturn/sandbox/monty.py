@@ -21,9 +21,8 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 import pydantic_monty as monty
 
@@ -41,9 +40,9 @@ from ..types import (
     Waiting,
 )
 from .base import Script
+from .monty_names import RUNTIME, Names
 
 _FINAL = "final_answer"
-_RUNTIME = "runtime"
 _CLOCKS = ("time.time", "datetime.now", "date.today")
 _SLEEPS = ("time.sleep", "asyncio.sleep")
 _MAX_URANDOM = 1 << 20
@@ -51,12 +50,9 @@ _MAX_URANDOM = 1 << 20
 _SUSPENSIONS = 1_000_000
 # How long a worker may overrun its own time limit before Monty kills it.
 _GRACE = 0.5
+_LINE = 500  # characters of a source line in a position
 
 _Snapshot = monty.FunctionSnapshot | monty.NameLookupSnapshot | monty.FutureSnapshot | monty.MontyComplete
-
-
-class _Namespace:
-    """What `tools`, `runtime` and each namespace are inside a script: a thing with attributes."""
 
 
 class MontySandbox:
@@ -115,13 +111,11 @@ class MontyRun:
         self._snapshot: _Snapshot | None = None
         self._held: Call | None = None
         self._ready: dict[int, Answer] = {}
-        self._paths: dict[UUID, str] = {}
-        self._objects: dict[str, monty.ClassInstance] = {}
-        self._inside: dict[str, list[str]] = {}  # each namespace's own namespaces; "" is `tools`
         self._prints: list[str] = []
         self._printed = 0
         self._cut = 0
         self._script = Script("")
+        self._names = Names(self._script)
         self._offsets: list[int] = []
         self._positions: dict[int, Position] = {}
         self._bytes = b""
@@ -131,8 +125,7 @@ class MontyRun:
     def start(self, script: Script) -> Step:
         """Take a worker and run to the first step."""
         self._script = script
-        for name in sorted(script.namespaces):
-            self._inside.setdefault(name.rpartition(".")[0], []).append(name)
+        self._names = Names(script)
         self._bytes = script.source.encode("utf-8", "surrogatepass")
         session = self._checkout()
         try:
@@ -141,7 +134,7 @@ class MontyRun:
                 # ToolError is the name that catches all of them.
                 session.feed_run("ToolError = Exception")
             snapshot: _Snapshot = session.feed_start(
-                script.source, inputs=self._inputs(), print_callback=self._print
+                script.source, inputs=self._names.globals(), print_callback=self._print
             )
         except monty.MontyError as error:
             return self._failed(error)
@@ -197,7 +190,7 @@ class MontyRun:
                 "process_time": "zero",
                 "random_start": {"seed": self._seed},
             },
-            external_modules=self._modules(),
+            external_modules=self._names.modules(),
         )
         try:
             session.__enter__()
@@ -211,36 +204,6 @@ class MontyRun:
         if killed:
             raise SandboxClosed("This run was stopped before it started.")
         return session
-
-    def _inputs(self) -> dict[str, Any]:
-        return {name: self._object("" if name == "tools" else name) for name in sorted(self._script.globals)}
-
-    def _object(self, path: str) -> monty.ClassInstance:
-        """The Monty object for a namespace; `""` is `tools` itself."""
-        known = self._objects.get(path)
-        if known is not None:
-            return known
-        children = {name.rpartition(".")[2]: self._object(name) for name in self._inside.get(path, ())}
-        thing = _Namespace()
-        thing.__dict__.update(children)
-        made = monty.ClassInstance(
-            thing, eager_attrs=tuple(children), lazy_attrs="all", allowed_methods="all"
-        )
-        self._objects[path] = made
-        self._paths[made.id] = path
-        return made
-
-    def _modules(self) -> Mapping[str, Callable[[], monty.ExternalModule]]:
-        """`import tools`, `from tools.github import create_issue`: made only if imported."""
-
-        def tools() -> monty.ExternalModule:
-            return _module(_tree(self._script.tools), "tools")
-
-        def runtime() -> monty.ExternalModule:
-            names = ("list_tools", "get_tool_info", "search_tools", "artifact")
-            return monty.ExternalModule({name: _function(f"runtime.{name}") for name in names})
-
-        return {"tools": tools, "runtime": runtime}
 
     # --- stepping
 
@@ -265,7 +228,7 @@ class MontyRun:
     def _function(self, snapshot: monty.FunctionSnapshot) -> _Snapshot | Step:
         if snapshot.is_os_function:
             return self._os(snapshot)
-        name = self._path(snapshot.object_id, str(snapshot.function_name))
+        name = self._names.path(snapshot.object_id, str(snapshot.function_name))
         try:
             args, kwargs = snapshot.args, snapshot.kwargs
         except Exception:
@@ -275,8 +238,8 @@ class MontyRun:
             if len(args) == 1 and not kwargs:
                 return self._finish(args[0])
             return snapshot.resume({"exception": TypeError("final_answer(value) takes exactly one value")})
-        if name.startswith(f"{_RUNTIME}."):
-            return self._ask(snapshot, "runtime", name[len(_RUNTIME) + 1 :], args, kwargs, must=True)
+        if name.startswith(f"{RUNTIME}."):
+            return self._ask(snapshot, "runtime", name[len(RUNTIME) + 1 :], args, kwargs, must=True)
         return self._ask(snapshot, "tool", name, args, kwargs, must=False)
 
     def _os(self, snapshot: monty.FunctionSnapshot) -> _Snapshot | Step:
@@ -291,7 +254,7 @@ class MontyRun:
             if self._random is None:
                 self._random = random.Random(self._seed)  # noqa: S311  replay needs the same bytes
             return snapshot.resume({"return_value": self._random.randbytes(snapshot.args[0])})
-        if name == "import" and str(snapshot.args[0]).partition(".")[0] in ("tools", _RUNTIME):
+        if name == "import" and str(snapshot.args[0]).partition(".")[0] in ("tools", RUNTIME):
             return snapshot.resume_auto()
         return snapshot.resume_not_handled()
 
@@ -310,14 +273,10 @@ class MontyRun:
         return self._wait((call,), (call.id,) if must else ())
 
     def _name(self, snapshot: monty.NameLookupSnapshot) -> _Snapshot:
-        name = self._path(snapshot.object_id, snapshot.variable_name)
-        if snapshot.object_id is None:
-            if any(tool == name or tool.endswith(f".{name}") for tool in self._script.tools):
-                return snapshot.resume(value=_function(name))
-        elif name in self._script.tools or name.startswith(f"{_RUNTIME}."):
-            return snapshot.resume(value=_function(name))
-        elif name in self._script.namespaces:
-            return snapshot.resume(value=self._object(name))
+        name = self._names.path(snapshot.object_id, snapshot.variable_name)
+        value = self._names.value(name, bare=snapshot.object_id is None)
+        if value is not None:
+            return snapshot.resume(value=value)
         return snapshot.resume()
 
     def _future(self, snapshot: monty.FutureSnapshot) -> _Snapshot | Waiting:
@@ -353,12 +312,6 @@ class MontyRun:
     def _is_awaited(self, snapshot: monty.FunctionSnapshot) -> bool:
         return (snapshot.position.start, snapshot.position.end) in self._script.awaited
 
-    def _path(self, object_id: UUID | None, name: str) -> str:
-        if object_id is None:
-            return name.removeprefix("tools.")
-        path = self._paths.get(object_id, "")
-        return f"{path}.{name}" if path else name
-
     def _position(self, offset: int) -> Position:
         known = self._positions.get(offset)
         if known is not None:
@@ -369,9 +322,8 @@ class MontyRun:
         start = self._offsets[line]
         end = self._offsets[line + 1] - 1 if line + 1 < len(self._offsets) else len(self._bytes)
         column = len(self._bytes[start:offset].decode("utf-8", "replace"))
-        found = self._positions[offset] = Position(
-            line + 1, column + 1, self._bytes[start:end].decode("utf-8", "replace").strip()
-        )
+        text = self._bytes[start : min(end, start + 4 * _LINE)].decode("utf-8", "replace")
+        found = self._positions[offset] = Position(line + 1, column + 1, _short(text))
         return found
 
     def _print(self, _stream: str, text: str) -> None:
@@ -418,10 +370,14 @@ class MontyRun:
         position = None
         if frames:
             frame = frames[-1]
-            position = Position(
-                frame.line, frame.column, (frame.source_line or "").strip().partition("\n")[0]
-            )
+            text = (frame.source_line or "").strip().partition("\n")[0]
+            position = Position(frame.line, frame.column, _short(text))
         return ScriptError(kind, message, position)
+
+
+def _short(line: str) -> str:
+    line = line.strip()
+    return line if len(line) <= _LINE else f"{line[:_LINE]}…"
 
 
 def _out_of_time(limits: Limits) -> ScriptError:
@@ -453,34 +409,3 @@ def _clock(snapshot: monty.FunctionSnapshot, seconds: float) -> Any:
         now = dt.datetime.fromtimestamp(seconds, zone or dt.UTC)
         return now if zone else now.replace(tzinfo=None)
     return seconds
-
-
-def _function(name: str) -> Callable[..., Any]:
-    """A name Monty may call: the call surfaces as a step, so the body never runs."""
-
-    def function(*_args: Any, **_kwargs: Any) -> None:
-        raise SandboxError(f"{name} was called outside the run loop.")
-
-    function.__name__ = name
-    return function
-
-
-def _module(tree: Mapping[str, Any], path: str) -> monty.ExternalModule:
-    return monty.ExternalModule(
-        {
-            name: _function(f"{path}.{name}") if inner is None else _module(inner, f"{path}.{name}")
-            for name, inner in tree.items()
-        }
-    )
-
-
-def _tree(names: Iterable[str]) -> dict[str, Any]:
-    """Dotted names as nested dicts, with None for a tool."""
-    root: dict[str, Any] = {}
-    for name in sorted(names):
-        *parents, last = name.split(".")
-        place = root
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = None
-    return root

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...errors import SourceError
+from ...errors import EffectUnknown, SourceError
 from ...types import Tool
 from ..base import Result
 from .config import McpServer
@@ -63,8 +63,8 @@ class McpSource:
 
         Raises:
             ToolError: The tool failed, or the server refused the call.
-            SourceError: The server cannot be reached (nothing was sent), or the connection broke
-                during a call that is not a read (its effect is unknown).
+            SourceError: The server cannot be reached; nothing was sent.
+            EffectUnknown: The connection broke during a call that is not a read.
         """
         from .link import LinkLost
 
@@ -74,7 +74,7 @@ class McpSource:
                 return await link.call(tool.original or tool.name, arguments)
             except LinkLost as lost:
                 if lost.sent and tool.effect != "read":
-                    raise SourceError(
+                    raise EffectUnknown(
                         f"The connection to MCP server '{self.name}' broke during the call of "
                         f"'{tool.name}', so its effect is unknown; check before calling it again."
                     ) from lost
