@@ -9,9 +9,8 @@ thread. The event loop does nothing that grows with the size of a script or a va
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -70,14 +69,15 @@ class Runtime:
             SandboxBusy: No place became free in time; nothing ran.
             SandboxError: The sandbox could not be started.
         """
-        async with self._place():
-            drive = Drive(self, code, view, limits, caller, asyncio.get_running_loop())
-            self._drives[drive.id] = drive
-            try:
-                return await drive.to_end()
-            finally:
-                del self._drives[drive.id]
-                drive.over.set()
+        await self._take_place()
+        drive = Drive(self, code, view, limits, caller, asyncio.get_running_loop())
+        self._drives[drive.id] = drive
+        try:
+            return await drive.to_end()
+        finally:
+            del self._drives[drive.id]
+            drive.over.set()
+            self._places.release()
 
     async def call(
         self, name: str, arguments: Mapping[str, Any], *, view: View, limits: Limits, caller: str
@@ -145,18 +145,10 @@ class Runtime:
         self.threads.shutdown(wait=False)
         await asyncio.to_thread(self.sandbox.close)
 
-    @contextlib.asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        if self._places.locked():
-            await self._queue_up()
-        else:
+    async def _take_place(self) -> None:
+        if not self._places.locked():
             await self._places.acquire()
-        try:
-            yield
-        finally:
-            self._places.release()
-
-    async def _queue_up(self) -> None:
+            return
         if self._waiting >= self._queue:
             raise SandboxBusy(f"{self._queue} runs are waiting already; try again in a moment.")
         self._waiting += 1
