@@ -458,3 +458,75 @@ async def test_sync_use_inside_a_loop_says_what_to_do() -> None:
     app = CodeMode()
     with pytest.raises(ConfigError, match=r"await app\.execute"):
         app.execute_sync("1")
+
+
+# --- what an app says of calls and of itself
+
+
+async def test_a_write_over_its_deadline_is_in_doubt_and_a_read_has_failed() -> None:
+    app = CodeMode(allow=["*"])
+
+    @app.tool(effect="write", timeout=0.02)
+    async def charge() -> None:
+        await asyncio.Event().wait()
+
+    @app.tool(effect="read", timeout=0.02)
+    async def look() -> None:
+        await asyncio.Event().wait()
+
+    script = """
+for call in (charge, look):
+    try:
+        await call()
+    except TimeoutError as error:
+        print(error)
+"""
+    async with app:
+        outcome = await app.execute(script)
+    assert [(call.tool, call.status) for call in outcome.calls] == [("charge", "unknown"), ("look", "failed")]
+    assert "may still take effect" in outcome.calls[0].error
+    assert "may still take effect" not in outcome.calls[1].error
+
+
+async def test_a_refused_call_without_a_script_is_on_record() -> None:
+    async with CodeMode() as app:
+        outcome = await app.call("vault.open", {})
+    assert [(call.tool, call.status) for call in outcome.calls] == [("vault.open", "refused")]
+
+
+def test_an_open_app_says_so_when_another_event_loop_uses_it() -> None:
+    app = CodeMode()
+    assert app.execute_sync("1").value == 1
+    with pytest.raises(ConfigError, match="another event loop"):
+        asyncio.run(app.execute("1"))
+    assert app.execute_sync("2").value == 2
+    app.close_sync()
+
+
+async def test_a_function_used_as_data_is_refused() -> None:
+    app = CodeMode(allow=["*"])
+
+    @app.tool(effect="read")
+    async def echo(value: object) -> object:
+        return value
+
+    async with app:
+        for script in ("await echo(echo)", "echo", "return [tools.echo]"):
+            error = (await app.execute(script)).error
+            assert error is not None
+            assert "a function" in error.message
+
+
+async def test_map_over_a_tool_says_what_to_write() -> None:
+    app = CodeMode(allow=["*"])
+
+    @app.tool(effect="read")
+    async def twice(n: int) -> int:
+        return 2 * n
+
+    async with app:
+        failed = await app.execute("import asyncio\nawait asyncio.gather(*map(twice, [1, 2]))")
+        worked = await app.execute("import asyncio\nawait asyncio.gather(*[twice(n) for n in [1, 2]])")
+    assert failed.error is not None
+    assert "[tool(x) for x in xs]" in failed.error.hint
+    assert worked.value == [2, 4]

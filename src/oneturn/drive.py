@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .errors import OneturnError, SandboxError, ValueRefused
+from .errors import ArtifactNotFound, SandboxError, ValueRefused
 from .gate import Allowed, Context, Refused, Reply
 from .gate.base import Budget
 from .program import Program, check, hint, parse
@@ -190,6 +190,7 @@ class Drive:
             now = self._sent[allowed.call.id] = time.monotonic()
             left = self._began + self._limits.timeout - now
             reply = await self._runtime.dispatcher.send(allowed, source, left=left)
+        self._tasks.pop(allowed.call.id, None)
         self._deliver(reply)
 
     async def _sleep(self, call: Call) -> None:
@@ -231,7 +232,7 @@ class Drive:
             if isinstance(item, Reply):
                 late[item.allowed.call.id] = item
         for call_id, record in self._records.items():
-            if record.status != "unknown":
+            if record.status != "unknown" or record.error:  # settled, or in doubt for its own reason
                 continue
             reply = late.get(call_id)
             if reply is not None:
@@ -270,11 +271,12 @@ class Drive:
     def _explained(self, error: ScriptError | None) -> ScriptError | None:
         if error is None:
             return None
+        message = self._runtime.dispatcher.redactor.text(error.message)
         text = error.hint
         if not text and self._program is not None:
             names = [tool.name for tool in self._view.scope.tools[:2_000]]
-            text = hint(error.kind, error.message, error.position, self._program, names)
-        return replace(error, message=self._runtime.dispatcher.redactor.text(error.message), hint=text)
+            text = hint(error.kind, message, error.position, self._program, names)
+        return replace(error, message=message, hint=text)
 
     # --- worker thread
 
@@ -381,7 +383,8 @@ class Drive:
             value = self._helpers.call(call.name, call.args, call.kwargs)
             return Answer(call.id, plain(value, self._limits, what=f"runtime.{call.name}()"))
         except (AttributeError, NameError, TypeError, ValueError, LookupError) as error:
-            kind = "LookupError" if isinstance(error, OneturnError) else type(error).__name__
+            kinds: dict[type[Exception], str] = {ArtifactNotFound: "LookupError", ValueRefused: "ValueError"}
+            kind = kinds.get(type(error), type(error).__name__)
             return Answer(call.id, failure=Failure(kind, str(error)))
 
     def _finished(self, step: Finished) -> Finished:

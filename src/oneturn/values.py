@@ -57,7 +57,7 @@ class _Meter:
         if kind is str:
             if self.from_script and value[:1] in ("<", "[", "{", "("):
                 self.check_stand_in(value, depth)
-            return _Size(1, len(value) + 2, 0)
+            return _Size(1, _weight(value), 0)
         if kind is int:
             if value.bit_length() > _MAX_INT_BITS:
                 raise self.refuse("holds an integer of more than 4,000 digits; pass it as text")
@@ -118,6 +118,11 @@ class _Meter:
             if inner.height >= height:
                 height = inner.height + 1
         return _Size(nodes, size, max(height, 1))
+
+
+def _weight(text: str) -> int:
+    """Bytes a text takes. Beyond ASCII Python knows what it holds, without encoding it to find out."""
+    return len(text) + 2 if text.isascii() else text.__sizeof__()
 
 
 def _foreign(value: Any) -> str:

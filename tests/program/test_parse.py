@@ -116,8 +116,8 @@ def test_syntax_hints_say_what_to_do() -> None:
         "\ud800",
         "a" + ".b" * 60_000,
         "-" * 100_000 + "1",
-        "1" + "+1" * 90_000,
-        "a" + "()" * 60_000,
+        "1" + "+1" * 45_000,
+        "a" + "()" * 45_000,
         "(" * 5_000 + ")" * 5_000,
         "lambda:" * 20_000 + "1",
         "x = '" + "a" * 200_000 + "'",
@@ -135,7 +135,7 @@ def test_deep_and_large_trees_are_walked() -> None:
     assert deep.bindings.keys() == {"x"}
     chained = program("a" + ".b" * 900)
     assert {len(path) for path in chained.paths} == {901}
-    assert len(program("x = 1\n" * 20_000).nodes) > 60_000
+    assert len(program("x = 1\n" * 15_000).nodes) > 45_000
 
 
 def test_invalid_escapes_do_not_warn(recwarn: pytest.WarningsRecorder) -> None:

@@ -98,7 +98,9 @@ async def test_a_call_broken_by_a_kill_is_in_doubt_and_the_next_one_works(lab):
     hanging = asyncio.create_task(lab.call("hang"))
     await lab.pid()
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(EffectUnknown, match="'raw' broke during the call of 'hang', so its effect is unknown"):
+    with pytest.raises(
+        EffectUnknown, match="'raw' broke during the call of 'hang', so its effect is unknown"
+    ):
         await hanging
     assert (await lab.call("add", a=1, b=2)).structured == 3
 

@@ -239,6 +239,10 @@ def _exception_arguments(error: _Error) -> str:
 def _not_implemented(error: _Error) -> str:
     if "gather()" in error.message:
         return f"Write: {dialect.MISSING_KEYWORDS['asyncio.gather'][1]}."
+    if "cannot suspend in this synchronous context" in error.message:
+        return (
+            "Tools cannot be called by map, filter or sorted: use a comprehension, `[tool(x) for x in xs]`."
+        )
     for phrase, rewrite in dialect.PARSER_PHRASES.items():
         if phrase in error.message:
             return f"Write it without: {rewrite}."

@@ -17,7 +17,8 @@ from typing import Any
 
 from ..types import Position, ScriptError
 
-MAX_SOURCE_BYTES = 200_000
+MAX_SOURCE_BYTES = 100_000
+MAX_LINE = 500  # characters of a source line that a position shows
 
 Bindings = Mapping[str, tuple[ast.AST, ...]]
 """Each name the script binds, with the node of every place that binds it, in any scope."""
@@ -62,7 +63,7 @@ class Program:
         text = self.lines[line - 1] if line <= len(self.lines) else ""
         if not text.isascii():
             offset = len(text.encode()[:offset].decode(errors="ignore"))
-        return Position(line, offset + 1, text)
+        return Position(line, offset + 1, text[:MAX_LINE])
 
     def text(self, node: ast.expr) -> str:
         """The source text of an expression."""
@@ -75,7 +76,7 @@ class Program:
 def parse(source: str) -> Program | ScriptError:
     """Parse a script, tolerating a Markdown fence around it and common indentation.
 
-    Top-level `await` and `return` are fine. Source over 200,000 bytes is refused.
+    Top-level `await` and `return` are fine. Source over 100,000 bytes is refused.
     """
     if len(source) > MAX_SOURCE_BYTES or len(source.encode(errors="replace")) > MAX_SOURCE_BYTES:
         return ScriptError(
@@ -126,7 +127,7 @@ def _dedent(source: str) -> str:
 
 def _line(source: str, number: int) -> str:
     lines = source.split("\n")
-    return lines[number - 1] if 0 < number <= len(lines) else ""
+    return lines[number - 1][:MAX_LINE] if 0 < number <= len(lines) else ""
 
 
 def _syntax_error(error: SyntaxError, source: str) -> ScriptError:
