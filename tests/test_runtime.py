@@ -58,8 +58,8 @@ class Lab:
             **{"runs": 4, **options},
         )
         if threads is not None:
-            self.runtime.threads.shutdown()
-            self.runtime.threads = ThreadPoolExecutor(threads)
+            self.runtime.parts.threads.shutdown()
+            self.runtime.parts.threads = ThreadPoolExecutor(threads)
         allow = [Allow.of(["lab.read", "lab.write"])]
         self.view = View(Scope([READ, WRITE, HIDDEN], allow))
 
@@ -79,7 +79,7 @@ class Lab:
         assert self.source.open_calls == []
         assert all(run.closes for run in self.sandbox.runs)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-        threads = self.runtime.threads
+        threads = self.runtime.parts.threads
         together = asyncio.gather(
             *(asyncio.get_running_loop().run_in_executor(threads, int) for _ in range(threads._max_workers))
         )

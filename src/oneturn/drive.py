@@ -8,22 +8,23 @@ else that changes on both sides.
 from __future__ import annotations
 
 import asyncio
-import builtins
 import contextlib
 import queue
 import secrets
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
 
 from .errors import ArtifactNotFound, SandboxError, ValueRefused
-from .gate import Allowed, Context, Refused, Reply
+from .gate import Allowed, Context, Dispatcher, Gate, Refused, Reply
 from .gate.base import Budget
+from .journal.artifacts import ArtifactStore
 from .program import Program, check, hint, parse
-from .sandbox.base import SandboxRun, Script
-from .tools.base import Source
+from .sandbox.base import Sandbox, SandboxRun
+from .tools.base import Blob, Source
 from .types import (
     Answer,
     Call,
@@ -38,19 +39,43 @@ from .types import (
     Step,
 )
 from .values import plain
-from .view import ScriptRuntime, View
-
-if TYPE_CHECKING:
-    from .runtime import Runtime
+from .view import ScriptRuntime, View, script_for
 
 # How long the worker thread waits for an answer before it is given back: longer than a hop
 # between threads, shorter than anything a person or another run would notice.
 _GRACE = 0.002
 _CANCEL_PATIENCE = 1.0
 _SLEEPS = 1_000  # pauses open at once; each costs the host a task
-_DEEPEST = 20  # parts of a dotted name; no tool has more, and a script may write any number
-_NOT_BARE = frozenset(dir(builtins)) | sys.stdlib_module_names
 _IN_DOUBT = "it was sent and not waited for: whether it took effect is unknown"
+
+
+@dataclass(slots=True)
+class Parts:
+    """What every run of a runtime shares.
+
+    Attributes:
+        sandbox: Where scripts run.
+        gate: Decides about calls.
+        dispatcher: Sends the calls that the gate allows.
+        sources: Finds the source of a tool by `Tool.source`.
+        artifacts: Where blobs of results go.
+        threads: Where steps are taken.
+    """
+
+    sandbox: Sandbox
+    gate: Gate
+    dispatcher: Dispatcher
+    sources: Callable[[str], Source]
+    artifacts: ArtifactStore
+    threads: ThreadPoolExecutor
+
+    def keeper(self, caller: str) -> Callable[[Blob], Mapping[str, Any]]:
+        """Puts a result's blobs into the artifact store, for this caller."""
+
+        def keep(blob: Blob) -> Mapping[str, Any]:
+            return self.artifacts.put(blob.data, mime=blob.mime, name=blob.name, caller=caller).handle()
+
+        return keep
 
 
 class Drive:
@@ -58,7 +83,7 @@ class Drive:
 
     def __init__(
         self,
-        runtime: Runtime,
+        parts: Parts,
         code: str,
         view: View,
         limits: Limits,
@@ -66,7 +91,7 @@ class Drive:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.id = f"run_{secrets.token_hex(8)}"
-        self._runtime = runtime
+        self._parts = parts
         self._code = code
         self._view = view
         self._limits = limits
@@ -74,7 +99,7 @@ class Drive:
         self._loop = loop
         self._context = Context(view.scope, limits, Budget())
         self._helpers = ScriptRuntime(
-            view, lambda artifact_id: runtime.artifact(artifact_id, caller=caller).data
+            view, lambda artifact_id: parts.artifacts.get(artifact_id, caller=caller).data
         )
         self._program: Program | None = None
         self._run: SandboxRun | None = None
@@ -115,7 +140,7 @@ class Drive:
         finally:
             timer.cancel()
             if not self._closed:
-                await _whole(self._loop.run_in_executor(self._runtime.threads, self._close))
+                await _whole(self._loop.run_in_executor(self._parts.threads, self._close))
         return self._outcome(finished)
 
     async def _steps(self) -> Finished:
@@ -150,7 +175,7 @@ class Drive:
             else:
                 self._loop.call_soon_threadsafe(_set, ended.set_result, ended, finished)
 
-        job = self._runtime.threads.submit(work)
+        job = self._parts.threads.submit(work)
         try:
             return await ended
         except SandboxError:
@@ -189,7 +214,7 @@ class Drive:
         async with self._slots:
             now = self._sent[allowed.call.id] = time.monotonic()
             left = self._began + self._limits.timeout - now
-            reply = await self._runtime.dispatcher.send(allowed, source, left=left)
+            reply = await self._parts.dispatcher.send(allowed, source, left=left)
         self._tasks.pop(allowed.call.id, None)
         self._deliver(reply)
 
@@ -258,7 +283,7 @@ class Drive:
             calls=tuple(self._records[call_id] for call_id in sorted(self._records)),
             seconds=time.monotonic() - self._began,
             caller=self._caller,
-            isolation=self._runtime.sandbox.isolation,
+            isolation=self._parts.sandbox.isolation,
         )
 
     def _placed(self, error: ScriptError) -> ScriptError:
@@ -271,7 +296,7 @@ class Drive:
     def _explained(self, error: ScriptError | None) -> ScriptError | None:
         if error is None:
             return None
-        message = self._runtime.dispatcher.redactor.text(error.message)
+        message = self._parts.dispatcher.redactor.text(error.message)
         text = error.hint
         if not text and self._program is not None:
             names = [tool.name for tool in self._view.scope.tools[:2_000]]
@@ -310,11 +335,11 @@ class Drive:
         problem = check(program, lambda name: self._view.scope.get(name) is not None)
         if problem is not None:
             return Finished(error=problem)
-        run = self._runtime.sandbox.open(self._limits, secrets.randbits(63))
+        run = self._parts.sandbox.open(self._limits, secrets.randbits(63))
         self._run = run
         if self._stopped is not None:
             return Finished(error=self._stopped)
-        return run.start(script_for(program, self._view))
+        return run.start(script_for(program, self._view.scope))
 
     def _resume(self, answers: list[Answer]) -> Step:
         assert self._run is not None
@@ -339,9 +364,9 @@ class Drive:
             self._sleeping -= 1
             del self._positions[item.call_id]
             return item
-        runtime = self._runtime
-        answer = runtime.dispatcher.receive(
-            item, self._limits, self._context.budget, runtime.keeper(self._caller)
+        parts = self._parts
+        answer = parts.dispatcher.receive(
+            item, self._limits, self._context.budget, parts.keeper(self._caller)
         )
         self._records[answer.call_id] = item.record(answer.failure)
         return answer
@@ -365,13 +390,13 @@ class Drive:
             self._answers.append(self._help(call))
 
     def _begin_tool(self, call: Call) -> None:
-        verdict = self._runtime.gate.decide(call, self._context)
+        verdict = self._parts.gate.decide(call, self._context)
         if isinstance(verdict, Refused):
             self._refused += 1
             self._records[call.id] = verdict.record()
             self._answers.append(Answer(call.id, failure=verdict.failure))
             return
-        source = self._runtime.sources(verdict.tool.source)
+        source = self._parts.sources(verdict.tool.source)
         # In doubt until its reply has come in.
         self._records[call.id] = CallRecord(
             call.id, verdict.tool.name, verdict.tool.effect, "unknown", 0.0, call.position
@@ -441,34 +466,3 @@ def _too_many_refused(count: int) -> ScriptError:
         f"{count:,} calls of this run were refused, so it was ended",
         hint="Call only tools that runtime.list_tools() shows, with the arguments their signature shows.",
     )
-
-
-def script_for(program: Program, view: View) -> Script:
-    """What a sandbox needs to know of the scope to run this program, and no more."""
-    known = {ns for full in view.scope.namespaces() for ns in _prefixes(full.split("."))}
-    namespaces = {ns for ns in known if program.identifiers.issuperset(ns.split("."))}
-    for path in program.paths:
-        if path[0] == "tools" and len(path) <= _DEEPEST:
-            namespaces.update(_prefixes(list(path[1:-1])))
-        elif view.scope.status(".".join(path)) == "forbidden":
-            # Bound, so that the gate says "not allowed" where the sandbox would say "no such name".
-            outside = _prefixes(list(path[:-1]))
-            namespaces.update(outside)
-            known.update(outside)
-    bare = {
-        ns
-        for ns in namespaces
-        if "." not in ns and ns in program.free and ns in known and ns not in _NOT_BARE
-    }
-    return Script(
-        source=program.source,
-        tools=view.scope.mentioned(program.identifiers),
-        namespaces=frozenset(namespaces),
-        globals=frozenset(bare | ({"tools", "runtime"} & program.free)),
-        awaited=program.awaited,
-        uses_tool_error="ToolError" in program.free,
-    )
-
-
-def _prefixes(parts: list[str]) -> list[str]:
-    return [".".join(parts[: count + 1]) for count in range(len(parts))]

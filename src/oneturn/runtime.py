@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from .drive import Drive
+from .drive import Drive, Parts
 from .errors import SandboxBusy
 from .gate import Context, Dispatcher, Gate, Refused
 from .gate.base import Budget
 from .journal.artifacts import Artifact, ArtifactStore
 from .sandbox.base import Sandbox
-from .tools.base import Blob, Source
+from .tools.base import Source
 from .types import Call, Failure, Limits, Outcome, ScriptError
 from .view import View
 
@@ -50,12 +50,8 @@ class Runtime:
         queue: int = 256,
         patience: float = 30.0,
     ) -> None:
-        self.sandbox = sandbox
-        self.gate = Gate()
-        self.dispatcher = dispatcher
-        self.sources = sources
-        self.artifacts = artifacts
-        self.threads = ThreadPoolExecutor(runs, thread_name_prefix="oneturn-run")
+        threads = ThreadPoolExecutor(runs, thread_name_prefix="oneturn-run")
+        self.parts = Parts(sandbox, Gate(), dispatcher, sources, artifacts, threads)
         self._places = asyncio.Semaphore(runs)
         self._queue = queue
         self._patience = patience
@@ -70,7 +66,7 @@ class Runtime:
             SandboxError: The sandbox could not be started.
         """
         await self._take_place()
-        drive = Drive(self, code, view, limits, caller, asyncio.get_running_loop())
+        drive = Drive(self.parts, code, view, limits, caller, asyncio.get_running_loop())
         self._drives[drive.id] = drive
         try:
             return await drive.to_end()
@@ -86,8 +82,8 @@ class Runtime:
         run_id = f"run_{secrets.token_hex(8)}"
         call = Call(0, "tool", name.removeprefix("tools."), (), arguments)
         context = Context(view.scope, limits, Budget())
-        loop = asyncio.get_running_loop()
-        verdict = await loop.run_in_executor(self.threads, self.gate.decide, call, context)
+        parts, loop = self.parts, asyncio.get_running_loop()
+        verdict = await loop.run_in_executor(parts.threads, parts.gate.decide, call, context)
         if isinstance(verdict, Refused):
             failure: Failure | None = verdict.failure
             record, value = verdict.record(), None
@@ -95,9 +91,14 @@ class Runtime:
             tool = verdict.tool
             if tool.timeout is None or tool.timeout > limits.timeout:
                 verdict = replace(verdict, tool=replace(tool, timeout=limits.timeout))
-            reply = await self.dispatcher.send(verdict, self.sources(tool.source))
+            reply = await parts.dispatcher.send(verdict, parts.sources(tool.source))
             answer = await loop.run_in_executor(
-                self.threads, self.dispatcher.receive, reply, limits, context.budget, self.keeper(caller)
+                self.parts.threads,
+                self.parts.dispatcher.receive,
+                reply,
+                limits,
+                context.budget,
+                self.parts.keeper(caller),
             )
             failure, record, value = answer.failure, reply.record(answer.failure), answer.value
         return Outcome(
@@ -123,17 +124,9 @@ class Runtime:
         """The ids of the runs under way."""
         return tuple(self._drives)
 
-    def keeper(self, caller: str) -> Callable[[Blob], Mapping[str, Any]]:
-        """Puts a result's blobs into the artifact store, for this caller."""
-
-        def keep(blob: Blob) -> Mapping[str, Any]:
-            return self.artifacts.put(blob.data, mime=blob.mime, name=blob.name, caller=caller).handle()
-
-        return keep
-
     def artifact(self, artifact_id: str, *, caller: str) -> Artifact:
         """An artifact of this caller. Raises ArtifactNotFound."""
-        return self.artifacts.get(artifact_id, caller=caller)
+        return self.parts.artifacts.get(artifact_id, caller=caller)
 
     async def close(self) -> None:
         """Stop every run and every worker. Idempotent."""
@@ -142,8 +135,8 @@ class Runtime:
             self.cancel(drive.id)
         for drive in drives:
             await drive.over.wait()
-        self.threads.shutdown(wait=False)
-        await asyncio.to_thread(self.sandbox.close)
+        self.parts.threads.shutdown(wait=False)
+        await asyncio.to_thread(self.parts.sandbox.close)
 
     async def _take_place(self) -> None:
         if not self._places.locked():

@@ -6,16 +6,22 @@ and a script's `runtime.search_tools`. A view never shows a tool outside its sco
 
 from __future__ import annotations
 
+import builtins
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from .program import Program
+from .sandbox.base import Script
 from .tools.scope import Scope
 from .tools.search import SearchIndex, SearchResult
 from .tools.signature import describe, return_type, signature
 from .tools.text import neutral
 from .types import Effect, Tool
 
+_NOT_BARE = frozenset(dir(builtins)) | sys.stdlib_module_names
+_DEEPEST = 20  # parts of a dotted name; no tool has more, and a script may write any number
 _SUMMARY = 120  # characters of a description in a list
 
 
@@ -114,3 +120,34 @@ def _line(tool: Tool) -> dict[str, str]:
         "effect": tool.effect,
         "summary": neutral(tool.description.strip().partition("\n")[0], _SUMMARY),
     }
+
+
+def script_for(program: Program, scope: Scope) -> Script:
+    """What a sandbox needs to know of the scope to run this program, and no more."""
+    known = {ns for full in scope.namespaces() for ns in _prefixes(full.split("."))}
+    namespaces = {ns for ns in known if program.identifiers.issuperset(ns.split("."))}
+    for path in program.paths:
+        if path[0] == "tools" and len(path) <= _DEEPEST:
+            namespaces.update(_prefixes(list(path[1:-1])))
+        elif scope.status(".".join(path)) == "forbidden":
+            # Bound, so that the gate says "not allowed" where the sandbox would say "no such name".
+            outside = _prefixes(list(path[:-1]))
+            namespaces.update(outside)
+            known.update(outside)
+    bare = {
+        ns
+        for ns in namespaces
+        if "." not in ns and ns in program.free and ns in known and ns not in _NOT_BARE
+    }
+    return Script(
+        source=program.source,
+        tools=scope.mentioned(program.identifiers),
+        namespaces=frozenset(namespaces),
+        globals=frozenset(bare | ({"tools", "runtime"} & program.free)),
+        awaited=program.awaited,
+        uses_tool_error="ToolError" in program.free,
+    )
+
+
+def _prefixes(parts: list[str]) -> list[str]:
+    return [".".join(parts[: count + 1]) for count in range(len(parts))]

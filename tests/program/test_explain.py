@@ -111,8 +111,11 @@ def test_the_hint_helps(monty: Monty, source: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     "source", ["1 / 0", "int('x')", "assert False", "xyzzy_plugh", "raise ValueError('x')"]
 )
-def test_no_hint_is_better_than_a_wrong_one(monty: Monty, source: str) -> None:
-    assert explain(monty, source) == ""
+def test_what_no_rule_knows_gets_a_hint_that_is_never_wrong(monty: Monty, source: str) -> None:
+    found = explain(monty, source)
+    assert found.startswith(
+        ("If the script can go on without this, catch it", "Use a name the script defines")
+    )
 
 
 def test_shape_hint_names_the_one_tool_the_script_uses() -> None:
@@ -125,18 +128,23 @@ def test_failures_of_tools_get_no_hint_about_the_sandbox() -> None:
     program = parse("x = await tools.github.list_issues()")
     assert isinstance(program, Program)
     position = Position(1, 1)
-    assert hint("PermissionError", "github.list_issues is not allowed", position, program, TOOLS) == ""
-    assert hint("TimeoutError", "github.list_issues took longer than 5 s", position, program, TOOLS) == ""
+    refused = hint("PermissionError", "github.list_issues is not allowed here", position, program, TOOLS)
+    late = hint("TimeoutError", "github.list_issues took longer than 5 s", position, program, TOOLS)
+    assert "runtime.list_tools()" in refused
+    assert "except TimeoutError" in late
+    assert not any("sandbox" in text or "file" in text for text in (refused, late))
 
 
 def test_only_given_names_are_suggested() -> None:
     program = parse("create_issue()")
     assert isinstance(program, Program)
     message = "name 'create_issue' is not defined"
-    assert hint("NameError", message, None, program, {"slack.post_message"}) == ""
+    assert "slack" not in hint("NameError", message, None, program, {"slack.post_message"})
 
 
 def test_a_position_outside_the_script_is_no_problem() -> None:
     program = parse("1 / 0")
     assert isinstance(program, Program)
-    assert hint("ZeroDivisionError", "division by zero", Position(99, 1), program, TOOLS) == ""
+    assert "except ZeroDivisionError" in hint(
+        "ZeroDivisionError", "division by zero", Position(99, 1), program, TOOLS
+    )

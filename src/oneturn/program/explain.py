@@ -28,6 +28,7 @@ _NO_FILES = "There are no files and no environment here: keep data in variables,
 class _Error:
     kind: str
     message: str
+    position: Position | None
     line: str
     program: Program
     tool_names: Collection[str]
@@ -40,7 +41,7 @@ def hint(
     program: Program,
     tool_names: Collection[str],
 ) -> str:
-    """One sentence or two on what to do about an error; empty when nothing useful is known.
+    """One sentence or two on what to do about an error; never empty.
 
     Args:
         error_kind: The exception's name, such as `KeyError` or `json.JSONDecodeError`.
@@ -53,13 +54,26 @@ def hint(
     if position is not None:
         lines = program.lines
         line = lines[position.line - 1] if 0 < position.line <= len(lines) else position.source
-    error = _Error(error_kind.rpartition(".")[2], message, line, program, tool_names)
+    error = _Error(error_kind.rpartition(".")[2], message, position, line, program, tool_names)
     for kinds, rule in _RULES:
         if error.kind in kinds:
             found = rule(error)
             if found:
                 return found
-    return ""
+    return _otherwise(error)
+
+
+def _otherwise(error: _Error) -> str:
+    """What is left to say when no rule knows better."""
+    if "Signature:" in error.message:
+        return "Pass the arguments that the signature names, each of its type."
+    if error.kind == "NameError":
+        return "Use a name the script defines, or find the tool with runtime.search_tools('...')."
+    if error.kind == "PermissionError" and "is not allowed here" in error.message:
+        return "Use a tool that runtime.list_tools() shows, or leave this step to the person you work for."
+    if error.position is None:
+        return "Return or send less, and only plain data: dict, list, str, int, float, bool, None."
+    return f"If the script can go on without this, catch it: `except {error.kind} as error`."
 
 
 def _coroutine(error: _Error) -> str:
