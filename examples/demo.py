@@ -2,7 +2,8 @@
 
 `make demo` runs this. It starts the real servers (git and time from PyPI, filesystem from npm), lets
 one script write a report about this repository's history, and then does the same work the usual
-way, one tool call per turn, to count what both cost in tokens.
+way, one tool call per turn, to count what both cost in tokens. (Models that may ask for several calls
+in one turn need fewer turns; what passes through the context stays the same.)
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,38 +64,37 @@ def parse(log: str) -> list[dict[str, str]]:
 
 
 @app.tool(namespace="commits", effect="read")
-async def kind(message: str) -> str:
-    """What a commit does, from the first word of its message: adds, fixes, documents or other."""
-    first = message.split(maxsplit=1)[0].lower().rstrip(":") if message else ""
-    kinds = {"add": "adds", "build": "adds", "fix": "fixes", "mend": "fixes", "docs": "documents"}
-    return next((kind for word, kind in kinds.items() if first.startswith(word)), "other")
+async def about(message: str) -> str:
+    """What a commit is about, by the first of these that its message mentions, or "other"."""
+    topics = ("test", "doc", "server", "tool", "script", "sandbox", "run", "command", "value")
+    return next((topic for topic in topics if topic in message.lower()), "other")
 
 
 SCRIPT = """
 import asyncio
-import re
+from datetime import datetime, timezone
 
 log, place = await asyncio.gather(
     git.git_log(repo_path=%(repo)r, max_count=15),
     files.list_directory(path=%(out)r),
 )
 history = await commits.parse(log)
-kinds = await asyncio.gather(*[commits.kind(commit["message"]) for commit in history])
+topics = await asyncio.gather(*[commits.about(commit["message"]) for commit in history])
 
 async def in_tokyo(commit):
-    clock = re.search(r"\\d\\d:\\d\\d", commit["date"]).group()
+    clock = datetime.fromisoformat(commit["date"]).astimezone(timezone.utc).strftime("%%H:%%M")
     told = await tools.time.convert_time(source_timezone="UTC", time=clock, target_timezone="Asia/Tokyo")
     return told["target"]["datetime"][11:16]
 
 hours = await asyncio.gather(*[in_tokyo(commit) for commit in history])
 
 lines = ["# History", ""]
-for commit, kind, hour in zip(history, kinds, hours):
-    lines.append(f"- {hour} in Tokyo, {kind}: {commit['message']}")
+for commit, topic, hour in zip(history, topics, hours):
+    lines.append(f"- {hour} in Tokyo ({topic}): {commit['message'][:60]}")
 await files.write_file(path=%(out)r + "/report.md", content="\\n".join(lines))
 
-counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
-return {"commits": len(history), "kinds": counts, "report": "report.md"}
+counts = {topic: topics.count(topic) for topic in sorted(set(topics))}
+return {"commits": len(history), "topics": counts, "report": "report.md"}
 """
 
 
@@ -149,13 +150,10 @@ class OneCallPerTurn:
         log = await self.call("git.git_log", repo_path=repo, max_count=15)
         await self.call("files.list_directory", path=out)
         for commit in await self.call("commits.parse", log=log):
-            await self.call("commits.kind", message=commit["message"])
-            clock = re.search(r"\d\d:\d\d", commit["date"])
+            await self.call("commits.about", message=commit["message"])
+            clock = datetime.fromisoformat(commit["date"]).astimezone(UTC).strftime("%H:%M")
             await self.call(
-                "time.convert_time",
-                source_timezone="UTC",
-                time=clock.group() if clock else "00:00",
-                target_timezone="Asia/Tokyo",
+                "time.convert_time", source_timezone="UTC", time=clock, target_timezone="Asia/Tokyo"
             )
         report = read(Path(out) / "report.md")
         await self.call("files.write_file", path=f"{out}/report.md", content=report)
@@ -232,7 +230,8 @@ async def main() -> int:
             show_calls(outcome)
             if not outcome.ok:
                 return 1
-            console.print(read(out / "report.md")[:600], markup=False)
+            for line in read(out / "report.md").splitlines()[:8]:
+                console.print(line, markup=False, no_wrap=True, overflow="ellipsis")
             usual = OneCallPerTurn()
             await usual.do_the_work(places["repo"], places["out"])
             show_costs(script, outcome, usual)

@@ -530,3 +530,66 @@ async def test_map_over_a_tool_says_what_to_write() -> None:
     assert failed.error is not None
     assert "[tool(x) for x in xs]" in failed.error.hint
     assert worked.value == [2, 4]
+
+
+async def test_a_value_nobody_can_print_is_an_error_and_keeps_the_record() -> None:
+    app = CodeMode(allow=["*"])
+
+    @app.tool(effect="write")
+    async def pay() -> None: ...
+
+    async with app:
+        outcome = await app.execute("await pay()\nreturn {10**5000: 1}")
+    assert outcome.error is not None
+    assert outcome.error.kind == "ValueError"
+    assert [(call.tool, call.status) for call in outcome.calls] == [("pay", "ok")]
+
+
+async def test_closing_ends_direct_calls_and_says_that_their_effect_is_unknown() -> None:
+    app = CodeMode(allow=["*"])
+    started = asyncio.Event()
+
+    @app.tool(effect="write")
+    async def charge() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    await app.open()
+    call = asyncio.create_task(app.call("charge"))
+    await started.wait()
+    await app.close()
+    outcome = await call
+    assert outcome.status == "cancelled"
+    assert [(each.tool, each.status) for each in outcome.calls] == [("charge", "unknown")]
+
+
+async def test_an_allow_list_for_one_run_is_split_like_any_other() -> None:
+    app = CodeMode(allow=["*"])
+
+    @app.tool(effect="read")
+    async def one() -> int:
+        return 1
+
+    @app.tool(effect="read")
+    async def two() -> int:
+        return 2
+
+    async with app:
+        outcome = await app.execute("await one() + await two()", allow="one, two")
+    assert outcome.value == 3
+
+
+async def test_a_worker_killed_while_idle_costs_nothing() -> None:
+    async with CodeMode() as app:
+        before = set(await asyncio.to_thread(children))
+        assert (await app.execute("1")).value == 1
+        for pid in set(await asyncio.to_thread(children)) - before:
+            os.kill(pid, signal.SIGKILL)
+        for _ in range(3):
+            assert (await app.execute("2")).value == 2
+
+
+def children() -> list[int]:
+    """The ids of this process's child processes."""
+    tasks = Path("/proc/self/task").iterdir()
+    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]

@@ -228,6 +228,32 @@ def test_a_mistake_in_a_json_file_names_the_file(tmp_path):
         build(parse({"mcp_config": ["m.json"]}), base=tmp_path)
 
 
+# --- oneturn among its own servers
+
+
+def test_servers_over_stdio_are_told_how_deep_they_are(folder, monkeypatch):
+    write(folder, json.dumps({"mcpServers": {"a": {"command": "x", "env": {"K": "v"}}}}), "m.json")
+    settings = parse(
+        {
+            "mcp_config": ["m.json"],
+            "mcp": {"b": {"command": "y", "env": {"ONETURN_DEPTH": "0"}}, "c": {"url": "http://h"}},
+        }
+    )
+    monkeypatch.delenv("ONETURN_DEPTH", raising=False)
+    a, b, c = servers(settings, folder)
+    assert (a.env, b.env, c.env) == ({"K": "v", "ONETURN_DEPTH": "1"}, {"ONETURN_DEPTH": "1"}, {})
+    monkeypatch.setenv("ONETURN_DEPTH", "1")
+    assert servers(settings, folder)[0].env["ONETURN_DEPTH"] == "2"
+
+
+def test_an_app_is_not_built_when_oneturn_started_itself_again_and_again(folder, monkeypatch):
+    monkeypatch.setenv("ONETURN_DEPTH", "2")
+    assert build(parse({}), base=folder).sources == ()
+    monkeypatch.setenv("ONETURN_DEPTH", "3")
+    with pytest.raises(ConfigError, match="oneturn is starting itself: take oneturn out"):
+        build(parse({}), base=folder)
+
+
 # --- whose allow-list counts
 
 

@@ -158,7 +158,7 @@ class TestOutcomeText:
     @pytest.mark.parametrize(
         ("value", "text"),
         [
-            (None, "None"),
+            (None, "None (to return something, end with an expression or `return`)"),
             ("plain\ntext", "plain\ntext"),
             ({"a": [1, None, "é"]}, '{"a":[1,null,"é"]}'),
             (b"x" * 1_234, "<1,234 bytes>"),
@@ -381,3 +381,13 @@ def test_no_outcome_data_is_over_its_budget_or_not_json(outcome: Outcome, budget
     text.encode("utf-8")
     assert json.loads(text) == data
     assert not set(text) & set(HIDDEN)
+
+
+def test_a_huge_value_is_read_from_its_beginning_only() -> None:
+    for value in (list(range(900_000)), {"x" * 1_000: "é" * 5_000_000}, "z" * 10_000_000):
+        outcome = Outcome("run_1", "succeeded", value=value)
+        text, data = outcome_text(outcome, 500), outcome_data(outcome, 500)
+        assert count(text) <= 500
+        assert "cut" in text
+        assert "value" in data["cut"]
+        assert isinstance(data["value"], str)

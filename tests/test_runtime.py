@@ -697,24 +697,39 @@ async def test_closing_ends_every_run() -> None:
 # --- the machinery fails
 
 
-@pytest.mark.parametrize("when", ["at once", "in a step", "while calls are open"])
+@pytest.mark.parametrize("when", ["at once", "in a step"])
 @pytest.mark.parametrize("error", [SandboxError("the pool is gone"), RuntimeError("a bug")])
 async def test_failures_of_the_machinery_propagate_and_leave_nothing(when: str, error: Exception) -> None:
     def play(run: FakeRun) -> Steps:
-        if when == "at once":
-            raise error
-        yield announce(*([read(1)] if when == "while calls are open" else []))
-        if when == "while calls are open":
-            yield ask(read(2))
+        if when == "in a step":
+            yield announce()
+        raise error
+        yield
+
+    async with lab(play) as here:
+        with pytest.raises(type(error), match=str(error)):
+            await here.start()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(SandboxError("the pool is gone"), "SandboxCrashed"), (RuntimeError("a bug"), "InternalError")],
+)
+async def test_no_failure_of_the_machinery_loses_the_record_of_calls(error: Exception, kind: str) -> None:
+    def play(run: FakeRun) -> Steps:
+        yield announce(read(1))
+        yield ask(read(2))
         raise error
 
     async with lab(play) as here:
         task = here.start()
-        if when == "while calls are open":
-            await here.source.next()
-            (await here.source.next()).answer()
-        with pytest.raises(type(error), match=str(error)):
-            await task
+        await here.source.next()
+        (await here.source.next()).answer()
+        outcome = await task
+    assert outcome.error is not None
+    assert (outcome.status, outcome.error.kind) == ("failed", kind)
+    assert "a bug" not in outcome.error.message
+    assert [call.status for call in outcome.calls] == ["cancelled", "ok"]
 
 
 async def test_a_busy_sandbox_is_an_exception_not_an_outcome() -> None:

@@ -366,3 +366,19 @@ def test_what_json_can_say_crosses_unchanged(value: Any) -> None:
 )
 def test_what_json_converts_is_converted_the_same_way(value: Any) -> None:
     assert plain(value, LIMITS) == json.loads(json.dumps(value))
+
+
+# --- numbers take the room they take
+
+
+def test_large_integers_count_with_their_digits() -> None:
+    many = [10**4000] * 40_000
+    with pytest.raises(ValueRefused, match="larger than"):
+        plain(many, Limits())
+    assert plain([10**4000], Limits()) == [10**4000]
+
+
+@pytest.mark.parametrize("key", [10**5000, float("nan"), float("inf")], ids=["huge", "nan", "inf"])
+def test_keys_obey_the_rules_of_values(key: object) -> None:
+    with pytest.raises(ValueRefused):
+        plain({key: 1}, Limits())

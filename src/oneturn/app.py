@@ -88,7 +88,7 @@ class CodeMode:
         self._functions = FunctionSource(self.limits)
         catalog = Catalog(effects=self._effects, results=self._results)
         self._sources = Sources(catalog, self._functions)
-        self._views: dict[tuple[int, tuple[str, ...]], View] = {}
+        self._views: dict[tuple[int, Allow], View] = {}
         self._runtime: Runtime | None = None
         self._opening: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -469,11 +469,11 @@ class CodeMode:
         from .view import View
 
         catalog = self.catalog
-        patterns = (allow,) if isinstance(allow, str) else tuple(allow or ())
-        key = (catalog.version, patterns)
+        narrowed = Allow.of(allow)
+        key = (catalog.version, narrowed)
         known = self._views.get(key)
         if known is None:
-            scope = Scope(catalog.tools, [*self._allow, Allow.of(patterns)])
+            scope = Scope(catalog.tools, [*self._allow, narrowed])
             outdated = any(version != catalog.version for version, _ in self._views)
             if outdated or len(self._views) >= _VIEWS:
                 self._views.clear()

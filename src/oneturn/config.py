@@ -35,6 +35,9 @@ from .types import Effect, Limits, ResultRule
 FILE_NAME = "oneturn.toml"
 ServerMode = Literal["code", "search", "plain"]
 
+_DEPTH = "ONETURN_DEPTH"  # how many oneturns started one another down to this one
+_MAX_DEPTH = 3
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -65,6 +68,7 @@ class McpSettings(_Section):
     env: dict[str, str] = Field({}, repr=False)
     cwd: str = "."
     url: str | None = Field(None, repr=False)
+    transport: Literal["http", "sse"] | None = None
     headers: dict[str, str] = Field({}, repr=False)
     auth: str | None = Field(None, repr=False)
     timeout: PositiveFloat | None = None
@@ -230,8 +234,14 @@ def build(
         allow: A further allow-list, such as the command line's.
 
     Raises:
-        ConfigError: A module, server file or variable is missing, or two servers share a name.
+        ConfigError: A module, server file or variable is missing, two servers share a name, or
+            oneturn was started by itself again and again.
     """
+    if _depth() >= _MAX_DEPTH:
+        raise ConfigError(
+            "oneturn is starting itself: take oneturn out of the servers that oneturn.toml or its "
+            "mcp_config names."
+        )
     if app is None:
         app = import_app(settings.app, base) if settings.app is not None else CodeMode()
     app.configure(
@@ -279,8 +289,21 @@ def servers(settings: Settings, base: Path) -> tuple[McpServer, ...]:
                 f"trust_annotations names {name!r}, which is no server here{_meant(name, known)}"
             )
     return tuple(
-        replace(server, trust_annotations=True) if server.name in trusted else server for server in found
+        _marked(replace(server, trust_annotations=True) if server.name in trusted else server)
+        for server in found
     )
+
+
+def _marked(server: McpServer) -> McpServer:
+    """The server, told how deep it is: one that is oneturn with these same settings must come to an end."""
+    if server.command is None:
+        return server
+    return replace(server, env={**server.env, _DEPTH: str(_depth() + 1)})
+
+
+def _depth() -> int:
+    text = os.environ.get(_DEPTH, "")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _server(name: str, entry: McpSettings, base: Path) -> McpServer:

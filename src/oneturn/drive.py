@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import secrets
 import sys
@@ -41,10 +42,15 @@ from .types import (
 from .values import plain
 from .view import ScriptRuntime, View, script_for
 
+log = logging.getLogger("oneturn.run")
+
 # How long the worker thread waits for an answer before it is given back: longer than a hop
 # between threads, shorter than anything a person or another run would notice.
 _GRACE = 0.002
 _CANCEL_PATIENCE = 1.0
+CANCELLED = ScriptError(
+    "Cancelled", "the run was cancelled", hint="Look at the calls that were made before running it again."
+)
 _SLEEPS = 1_000  # pauses open at once; each costs the host a task
 _IN_DOUBT = "it was sent and not waited for: whether it took effect is unknown"
 
@@ -134,7 +140,7 @@ class Drive:
             finished = await self._steps()
             await self._settle(in_flight=not self._stopped)
         except BaseException:
-            self.stop(ScriptError("Cancelled", "the run was cancelled"), cancelled=True)
+            self.stop(CANCELLED, cancelled=True)
             await _whole(self._loop.create_task(self._settle(in_flight=False)))
             raise
         finally:
@@ -169,7 +175,7 @@ class Drive:
 
         def work() -> None:
             try:
-                finished = self._advance()
+                finished = self._guarded()
             except BaseException as error:
                 self._loop.call_soon_threadsafe(_set, ended.set_exception, ended, error)
             else:
@@ -183,7 +189,7 @@ class Drive:
                 raise
             return None  # stopped before or while it started
         except asyncio.CancelledError:
-            self.stop(ScriptError("Cancelled", "the run was cancelled"), cancelled=True)
+            self.stop(CANCELLED, cancelled=True)
             await _whole(asyncio.wrap_future(job))
             raise
 
@@ -248,9 +254,10 @@ class Drive:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_CANCEL_PATIENCE)
-        self._close_records(unfinished)
+        stuck = {call_id for call_id, task in open_tasks.items() if not task.done()}
+        self._close_records(unfinished, stuck)
 
-    def _close_records(self, unfinished: set[int]) -> None:
+    def _close_records(self, unfinished: set[int], stuck: set[int]) -> None:
         late: dict[int, Reply] = {}
         while not self._inbox.empty():
             item = self._inbox.get_nowait()
@@ -266,6 +273,8 @@ class Drive:
             elif call_id in self._sent and record.effect != "read":
                 seconds = time.monotonic() - self._sent[call_id]
                 self._records[call_id] = replace(record, seconds=seconds, error=_IN_DOUBT)
+            elif call_id in stuck:
+                self._records[call_id] = replace(record, error="it was cancelled and has not stopped")
             else:
                 self._records[call_id] = replace(record, status="cancelled", error="it was cancelled")
 
@@ -279,7 +288,7 @@ class Drive:
             value=finished.value,
             prints="".join(self._prints),
             cut_prints=self._cut,
-            error=self._explained(finished.error),
+            error=finished.error,
             calls=tuple(self._records[call_id] for call_id in sorted(self._records)),
             seconds=time.monotonic() - self._began,
             caller=self._caller,
@@ -293,24 +302,26 @@ class Drive:
         ]
         return replace(error, position=waiting[0]) if waiting else error
 
-    def _explained(self, error: ScriptError | None) -> ScriptError | None:
-        if error is None:
-            return None
-        message = self._parts.dispatcher.redactor.text(error.message)
-        text = error.hint
-        if not text and self._program is not None:
-            names = [tool.name for tool in self._view.scope.tools[:2_000]]
-            text = hint(error.kind, message, error.position, self._program, names)
-        return replace(error, message=message, hint=text)
-
     # --- worker thread
+
+    def _guarded(self) -> Finished | None:
+        """`_advance`, whose failures must not take the record of calls already made with them."""
+        try:
+            finished = self._advance()
+        except Exception as error:
+            if not self._records:
+                raise
+            log.exception("run %s failed", self.id)
+            kind = "SandboxCrashed" if isinstance(error, SandboxError) else "InternalError"
+            finished = Finished(error=ScriptError(kind, f"the run could not go on ({type(error).__name__})"))
+        return self._finished(finished) if finished is not None else None
 
     def _advance(self) -> Finished | None:
         """Take steps until the script ends (its end) or only waits (None)."""
         step = self._start() if self._run is None else self._resume(self._take(self._pending))
         while True:
             if isinstance(step, Finished):
-                return self._finished(step)
+                return step
             self._prints.append(step.prints)
             self._cut += step.cut_prints
             for call in step.calls:
@@ -324,7 +335,7 @@ class Drive:
                     self._pending = step.pending
                     return None
             if self._stopped is not None:
-                return Finished(error=self._stopped)
+                return None
             step = self._resume(answers)
 
     def _start(self) -> Step:
@@ -349,12 +360,14 @@ class Drive:
         """Every answer there is, once one of them is among `pending`; none if that takes too long."""
         wanted = set(pending)
         while not any(answer.call_id in wanted for answer in self._answers):
+            if self._stopped is not None:
+                return []
             try:
                 self._answers.append(self._received(self._inbox.get(timeout=_GRACE)))
             except queue.Empty:
                 return []
         with contextlib.suppress(queue.Empty):
-            while True:
+            while self._stopped is None:  # a stopped run looks at no more results, however many came
                 self._answers.append(self._received(self._inbox.get_nowait()))
         taken, self._answers = self._answers, []
         return taken
@@ -417,13 +430,22 @@ class Drive:
         self._prints.append(step.prints)
         self._cut += step.cut_prints
         if step.error is not None:
-            return step
+            return replace(step, error=self._explained(step.error))
         try:
             return replace(
                 step, value=plain(step.value, self._limits, what="the script's value", from_script=True)
             )
-        except ValueRefused as error:
-            return replace(step, value=None, error=ScriptError("ValueError", str(error).rstrip(".")))
+        except ValueRefused as refused:
+            error = ScriptError("ValueError", str(refused).rstrip("."))
+            return replace(step, value=None, error=self._explained(error))
+
+    def _explained(self, error: ScriptError) -> ScriptError:
+        message = self._parts.dispatcher.redactor.text(error.message)
+        text = error.hint
+        if not text and self._program is not None:
+            names = [tool.name for tool in self._view.scope.tools[:2_000]]
+            text = hint(error.kind, message, error.position, self._program, names)
+        return replace(error, message=message, hint=text)
 
     def _close(self) -> None:
         if self._run is not None:

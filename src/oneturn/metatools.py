@@ -34,6 +34,7 @@ _SOURCE_CHARS = 200
 _CALL_ERROR_CHARS = 120
 _CALL_GROUPS = 20
 _INLINE_BYTES = 1_000
+_SPELLED_OUT = 200_000  # characters of a value that are looked at; many times what is ever shown
 # Controls but \n and \t, surrogates, and what Unicode draws as nothing. Emoji and some scripts need the
 # joiners and the emoji selector, so those stay, but not in runs long enough to carry a hidden text.
 _HIDDEN = re.compile(
@@ -240,14 +241,15 @@ def _error_text(outcome: Outcome, max_tokens: int) -> str:
 
 def _calls_text(outcome: Outcome, max_tokens: int) -> str:
     """The calls worth telling: those that did not go well, and after a failure all of them."""
-    made = [call for call in outcome.calls if call.status in ("ok", "failed", "unknown")]
+    done = [call for call in outcome.calls if call.status == "ok"]
+    troubled = [call for call in outcome.calls if call.status in ("failed", "unknown")]
     not_made = [call for call in outcome.calls if call.status in ("refused", "cancelled")]
-    writes = [call for call in made if call.effect != "read"]
-    if outcome.ok:
-        made = [call for call in made if call.status != "ok"]
+    writes = [call for call in done + troubled if call.effect != "read"]
     lines = []
-    if made:
-        lines.append(f"{'did not succeed' if outcome.ok else 'already done'}: {_grouped(made)}")
+    if done and not outcome.ok:
+        lines.append(f"already done: {_grouped(done)}")
+    if troubled:
+        lines.append(f"did not succeed: {_grouped(troubled)}")
     if not_made:
         why = " (cancelled calls were never awaited)" if outcome.ok and _any(not_made, "cancelled") else ""
         lines.append(f"not done: {_grouped(not_made)}{why}")
@@ -297,8 +299,10 @@ def outcome_data(outcome: Outcome, max_tokens: int = 4_000) -> dict[str, Any]:
         max_tokens: The most the whole may count as compact JSON; 4,000 by default. The frame of
             the answer needs about 150.
     """
-    value = _plain(outcome.value)
-    full = _Whole(value, _json(value), _visible(outcome.prints))
+    value_json = _spell_out(outcome.value)
+    whole = len(value_json) < _SPELLED_OUT
+    value = _plain(outcome.value) if whole else None
+    full = _Whole(value, _json(value) if whole else value_json, whole, _visible(outcome.prints))
     share = max_tokens
     while True:
         data = _data(outcome, full, share)
@@ -314,6 +318,7 @@ class _Whole:
 
     value: Any
     value_json: str
+    is_whole: bool  # else `value_json` is only the beginning, and there is no value
     prints: str
 
 
@@ -326,7 +331,7 @@ def _data(outcome: Outcome, full: _Whole, max_tokens: int) -> dict[str, Any]:
     room = max_tokens - count(_json([error, calls])) - 6 * _SPARE
     value_json, prints = _share(full.value_json, full.prints, room)
     value = full.value
-    if value_json != full.value_json:
+    if value_json != full.value_json or not full.is_whole:
         preview = value if isinstance(value, str) else full.value_json
         value = cut(preview, count(value_json), "value", "return less, or a slice of it")
         notes["value"] = "too large, a preview as text; return less, or a slice of it"
@@ -389,12 +394,28 @@ def _line(text: str, limit: int) -> str:
 
 def _value_text(value: Any) -> str:
     if value is None:
-        return "None"
-    if isinstance(value, str):
-        return _visible(value)
+        return "None (to return something, end with an expression or `return`)"
     if isinstance(value, bytes):
         return _size_of(value)
-    return _visible(_json(value))
+    text = value[:_SPELLED_OUT] if isinstance(value, str) else _spell_out(value)
+    if len(text) >= _SPELLED_OUT:
+        return f"{_visible(text)}… [only the first {_SPELLED_OUT:,} characters were looked at]"
+    return _visible(text)
+
+
+def _spell_out(value: Any) -> str:
+    """Compact JSON, of which a huge value gives only the beginning.
+
+    Piece by piece, because spelling out a huge value in one go would hold up the whole process.
+    """
+    pieces: list[str] = []
+    room = _SPELLED_OUT
+    for piece in _ENCODER.iterencode(value[:_SPELLED_OUT] if isinstance(value, str) else value):
+        pieces.append(piece[:room])
+        room -= len(piece)
+        if room <= 0:
+            break
+    return "".join(pieces)
 
 
 def _size_of(data: bytes) -> str:
@@ -402,7 +423,7 @@ def _size_of(data: bytes) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_spelled)
+    return _ENCODER.encode(value)
 
 
 def _spelled(value: Any) -> str:
@@ -427,3 +448,6 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     return _spelled(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_spelled)

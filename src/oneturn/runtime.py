@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from .drive import Drive, Parts
-from .errors import SandboxBusy
-from .gate import Context, Dispatcher, Gate, Refused
+from .drive import CANCELLED, Drive, Parts
+from .errors import SandboxBusy, SandboxClosed
+from .gate import Context, Dispatcher, Gate, Refused, Reply
 from .gate.base import Budget
 from .journal.artifacts import Artifact, ArtifactStore
 from .sandbox.base import Sandbox
-from .tools.base import Source
-from .types import Call, Failure, Limits, Outcome, ScriptError
+from .tools.base import Result, Source
+from .types import Answer, Call, CallRecord, Failure, Limits, Outcome, RunStatus, ScriptError
 from .view import View
 
 
@@ -56,7 +57,9 @@ class Runtime:
         self._queue = queue
         self._patience = patience
         self._waiting = 0
+        self._closed = False
         self._drives: dict[str, Drive] = {}
+        self._calls: set[asyncio.Task[tuple[Answer, CallRecord]]] = set()
 
     async def execute(self, code: str, *, view: View, limits: Limits, caller: str) -> Outcome:
         """Run a script to its end. What goes wrong in the script is in the outcome.
@@ -78,45 +81,58 @@ class Runtime:
     async def call(
         self, name: str, arguments: Mapping[str, Any], *, view: View, limits: Limits, caller: str
     ) -> Outcome:
-        """Make one call without a script, through the same gate; a run of one call."""
+        """Make one call without a script, through the same gate; a run of one call. Raises as `execute`."""
+        await self._take_place()
         run_id = f"run_{secrets.token_hex(8)}"
         call = Call(0, "tool", name.removeprefix("tools."), (), arguments)
-        context = Context(view.scope, limits, Budget())
-        parts, loop = self.parts, asyncio.get_running_loop()
-        verdict = await loop.run_in_executor(parts.threads, parts.gate.decide, call, context)
-        if isinstance(verdict, Refused):
-            failure: Failure | None = verdict.failure
-            record, value = verdict.record(), None
-        else:
-            tool = verdict.tool
-            if tool.timeout is None or tool.timeout > limits.timeout:
-                verdict = replace(verdict, tool=replace(tool, timeout=limits.timeout))
-            reply = await parts.dispatcher.send(verdict, parts.sources(tool.source))
-            answer = await loop.run_in_executor(
-                self.parts.threads,
-                self.parts.dispatcher.receive,
-                reply,
-                limits,
-                context.budget,
-                self.parts.keeper(caller),
-            )
-            failure, record, value = answer.failure, reply.record(answer.failure), answer.value
+        work = asyncio.get_running_loop().create_task(self._call(call, view, limits, caller))
+        self._calls.add(work)
+        began = time.monotonic()
+        try:
+            answer, record = await work
+        finally:
+            self._calls.discard(work)
+            self._places.release()
+        failure = answer.failure
+        status: RunStatus = "failed" if failure else "succeeded"
         return Outcome(
             run_id,
-            "failed" if failure else "succeeded",
-            value=value,
+            "cancelled" if failure and failure.kind == CANCELLED.kind else status,
+            value=answer.value,
             error=ScriptError(failure.kind, failure.message) if failure else None,
             calls=(record,),
-            seconds=record.seconds,
+            seconds=time.monotonic() - began,
             caller=caller,
         )
+
+    async def _call(self, call: Call, view: View, limits: Limits, caller: str) -> tuple[Answer, CallRecord]:
+        parts, loop = self.parts, asyncio.get_running_loop()
+        context = Context(view.scope, limits, Budget())
+        verdict = await loop.run_in_executor(parts.threads, parts.gate.decide, call, context)
+        if isinstance(verdict, Refused):
+            return Answer(0, failure=verdict.failure), verdict.record()
+        tool = verdict.tool
+        if tool.timeout is None or tool.timeout > limits.timeout:
+            verdict = replace(verdict, tool=replace(tool, timeout=limits.timeout))
+        try:
+            reply = await parts.dispatcher.send(verdict, parts.sources(tool.source))
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+            cancelled = Failure(CANCELLED.kind, CANCELLED.message)
+            reply = Reply(verdict, Result(), cancelled, in_doubt=tool.effect != "read")
+            return Answer(0, failure=cancelled), reply.record(cancelled)
+        answer = await loop.run_in_executor(
+            parts.threads, parts.dispatcher.receive, reply, limits, context.budget, parts.keeper(caller)
+        )
+        return answer, reply.record(answer.failure)
 
     def cancel(self, run_id: str) -> bool:
         """Stop a run; its outcome says `cancelled`. False when there is no such run. Loop thread only."""
         drive = self._drives.get(run_id)
         if drive is None:
             return False
-        drive.stop(ScriptError("Cancelled", "the run was cancelled"), cancelled=True)
+        drive.stop(CANCELLED, cancelled=True)
         return True
 
     @property
@@ -130,18 +146,28 @@ class Runtime:
 
     async def close(self) -> None:
         """Stop every run and every worker. Idempotent."""
-        drives = list(self._drives.values())
+        self._closed = True
+        drives, calls = list(self._drives.values()), list(self._calls)
         for drive in drives:
             self.cancel(drive.id)
+        for call in calls:
+            call.cancel()
         for drive in drives:
             await drive.over.wait()
+        await asyncio.gather(*calls, return_exceptions=True)
         self.parts.threads.shutdown(wait=False)
         await asyncio.to_thread(self.parts.sandbox.close)
 
     async def _take_place(self) -> None:
-        if not self._places.locked():
+        if self._places.locked():
+            await self._queue_up()
+        else:
             await self._places.acquire()
-            return
+        if self._closed:
+            self._places.release()
+            raise SandboxClosed("The app was closed; nothing ran.")
+
+    async def _queue_up(self) -> None:
         if self._waiting >= self._queue:
             raise SandboxBusy(f"{self._queue} runs are waiting already; try again in a moment.")
         self._waiting += 1

@@ -19,6 +19,7 @@ from .types import Limits
 
 _MAX_INT_BITS = 14_000  # beyond this Python itself refuses to print an int in decimal
 _STAMPS = (dt.datetime, dt.date, dt.time)
+_KEYS = (str, int, float, bool, type(None))
 _CONTAINERS = (list, tuple, set, frozenset, dict)
 # Interpreters that cannot send an object send its repr as text; taken as data it would be a
 # silent wrong value. Only looked for in what a script sends.
@@ -59,9 +60,10 @@ class _Meter:
                 self.check_stand_in(value, depth)
             return _Size(1, _weight(value), 0)
         if kind is int:
-            if value.bit_length() > _MAX_INT_BITS:
+            bits = value.bit_length()
+            if bits > _MAX_INT_BITS:
                 raise self.refuse("holds an integer of more than 4,000 digits; pass it as text")
-            return _LEAF
+            return _LEAF if bits < 64 else _Size(1, bits // 3, 0)
         if kind is float:
             if not math.isfinite(value):
                 raise self.refuse(f"holds {value!r}, which JSON cannot carry; use None or text")
@@ -105,9 +107,9 @@ class _Meter:
         nodes, size, height = 1, 2, 0
         if type(value) is dict:
             for key in value:
-                if type(key) is not str and type(key) not in (int, float, bool, type(None)):
+                if type(key) not in _KEYS:
                     raise self.refuse(f"has a dict key of type {type(key).__name__}; use text keys")
-                size += len(key) + 4 if type(key) is str else 8
+                size += self.measure(key, depth).bytes + 2
             parts: Any = value.values()
         else:
             parts = value

@@ -134,11 +134,10 @@ def script_for(program: Program, scope: Scope) -> Script:
             outside = _prefixes(list(path[:-1]))
             namespaces.update(outside)
             known.update(outside)
-    bare = {
-        ns
-        for ns in namespaces
-        if "." not in ns and ns in program.free and ns in known and ns not in _NOT_BARE
-    }
+    # Also names the script binds itself, as in `shop = await shop.list_orders()`: until it does, the
+    # name means the namespace.
+    used = program.free | {path[0] for path in program.paths}
+    bare = {ns for ns in namespaces & known & used if "." not in ns and ns not in _NOT_BARE}
     return Script(
         source=program.source,
         tools=scope.mentioned(program.identifiers),

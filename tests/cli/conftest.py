@@ -19,6 +19,7 @@ from oneturn import CodeMode
 
 app = CodeMode(allow=["*"])
 open_app = CodeMode()
+strict_app = CodeMode(allow=["pong"])
 
 
 @app.tool(effect="read", namespace="crm")
@@ -45,10 +46,16 @@ def data() -> bytes:
     return b"\\x00\\xff"
 
 
+@strict_app.tool(effect="read")
 @open_app.tool(effect="read")
 def ping() -> str:
     """Answer."""
     return "pong"
+
+
+@strict_app.tool
+def pong() -> str:
+    return "ping"
 '''
 
 TIME = {
@@ -108,10 +115,10 @@ class Project:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
-    def terminal(self, *args: str, **env: str) -> str:
-        """What a person at a terminal of 200 columns sees on stdout."""
+    def terminal(self, *args: str, columns: int = 200, **env: str) -> str:
+        """What a person at a terminal sees on stdout."""
         ours, theirs = os.openpty()
-        environment = self.environment(TERM="xterm-256color", COLUMNS="200", **env)
+        environment = self.environment(TERM="xterm-256color", COLUMNS=str(columns), **env)
         process = subprocess.Popen(
             self.command(*args),
             cwd=self.folder,

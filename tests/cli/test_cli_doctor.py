@@ -51,6 +51,42 @@ def test_a_broken_server_fails_with_its_reason(project, broken_server, time_serv
     assert "no licence" in ran.out
 
 
+MISTYPED = """
+app = "shop:app"
+allow = ["cmr.find", "crm.*", "tools.crm.find"]
+
+[effects]
+"cmr.*" = "read"
+
+[results]
+"stal" = "text"
+
+[server]
+direct = ["zzz"]
+"""
+
+
+def test_a_pattern_that_matches_no_tool_is_told(project, broken_server):
+    project.write("oneturn.toml", MISTYPED)
+    ran = project.run("doctor", "--allow", "crm.fnd", "--json")
+    assert ran.code == 0, ran.out
+    told = [check["detail"] for check in ran.data["checks"] if check["name"] == "patterns"]
+    assert told == [
+        "allow: 'cmr.find' matches no tool; did you mean crm.find?",
+        "--allow: 'crm.fnd' matches no tool; did you mean crm.find?",
+        "effects: 'cmr.*' matches no tool; did you mean crm.*?",
+        "results: 'stal' matches no tool; did you mean stall?",
+        "server.direct: 'zzz' matches no tool",
+    ]
+    assert statuses(ran)["patterns"] == "warn"
+
+
+def test_patterns_are_not_judged_while_a_source_has_failed(project, broken_server):
+    project.servers(broken=broken_server)
+    project.write("oneturn.toml", 'mcp_config = ["servers.json"]\nallow = ["broken.find"]')
+    assert "patterns" not in statuses(project.run("doctor", "--json"))
+
+
 def test_wrong_settings_fail_with_the_key(project):
     project.write("oneturn.toml", "alow = []")
     ran = project.run("doctor")

@@ -1,11 +1,15 @@
 """`oneturn init`: what it proposes, what it asks, what it writes and what it never overwrites."""
 
+import json
+import re
 import tomllib
 
 import pytest
 
+from oneturn.cli.copied import Tables, is_oneturn, read_entries
 from oneturn.cli.init import propose
-from oneturn.config import load
+from oneturn.config import load, parse, servers
+from oneturn.tools.mcp import McpServer
 from oneturn.types import Tool
 
 
@@ -18,7 +22,8 @@ def test_the_written_file_works_and_allows_only_reads(project, time_server):
     ran = project.run("init", "--mcp-config", str(path), "--yes")
     assert ran.code == 0, ran.err
     written = toml(project)
-    assert written["mcp_config"] == ["servers.json"]
+    assert written["mcp"] == {"time": time_server}
+    assert "mcp_config" not in written
     assert written["effects"] == {"time.convert_time": "read", "time.get_current_time": "read"}
     assert written["allow"] == ["time.convert_time", "time.get_current_time"]
     listed = project.run("tools", "list", "--json").data["tools"]
@@ -68,7 +73,7 @@ def test_the_usual_files_are_found_and_repeated_servers_left_out(project, time_s
     project.write(".vscode/mcp.json", "// not plain JSON")
     ran = project.run("init", "--yes")
     assert ran.code == 0, ran.err
-    assert toml(project)["mcp_config"] == [".mcp.json"]
+    assert list(toml(project)["mcp"]) == ["time"]
     assert ".cursor/mcp.json is left out" in ran.err
     assert ".vscode/mcp.json is left out" in ran.err
 
@@ -88,7 +93,7 @@ def test_nobody_to_answer_means_nothing_is_written(project, time_server):
     path = project.servers(time=time_server)
     ran = project.run("init", "--mcp-config", str(path))
     assert ran.code == 2
-    assert "--yes" in ran.err
+    assert re.search(r"^error: .*`oneturn init --yes`", ran.err, re.MULTILINE)
     assert not (project.folder / "oneturn.toml").exists()
 
 
@@ -104,6 +109,116 @@ def test_a_server_that_does_not_start_is_left_out_of_the_effects(project, time_s
     path = project.servers(time=time_server, broken=broken_server)
     assert project.run("init", "--yes", "--mcp-config", str(path)).code == 0
     assert load(project.folder / "oneturn.toml").allow == ("time.convert_time", "time.get_current_time")
+
+
+def entry(project, **raw):
+    """What `init` writes of one server: its table read back, and what the user is told."""
+    path = project.servers(lab=raw)
+    tables = Tables()
+    (found,) = read_entries(path)
+    text = "\n".join(tables.lines(found))
+    parse(tomllib.loads(text))
+    return tomllib.loads(text)["mcp"]["lab"], "\n".join(tables.notes)
+
+
+def test_a_server_is_copied_as_it_is_written(project, monkeypatch):
+    monkeypatch.setenv("LAB_TOKEN", "expanded-secret")
+    monkeypatch.setenv("LAB_HOME", "/somewhere")
+    table, told = entry(
+        project,
+        command="${LAB_HOME}/server",
+        args=["--root", "${env:LAB_HOME}", 'a "b" \\'],
+        cwd="inner",
+        timeout=2500,
+        env={"TOKEN": "${LAB_TOKEN}", "LEVEL": "info", "N": 3, "ROOT": str(project.folder)},
+        alwaysAllow=["x"],
+    )
+    assert table == {
+        "command": "${LAB_HOME}/server",
+        "args": ["--root", "${env:LAB_HOME}", 'a "b" \\'],
+        "cwd": "inner",
+        "timeout": 2.5,
+        "env": {"TOKEN": "${LAB_TOKEN}", "LEVEL": "info", "N": "3", "ROOT": str(project.folder)},
+    }
+    assert told == ""
+
+
+def test_a_remote_server_keeps_its_transport(project, monkeypatch):
+    monkeypatch.setenv("LAB_TOKEN", "expanded-secret")
+    headers = {"Authorization": "Bearer ${LAB_TOKEN}", "X-Team": "shop"}
+    table, _ = entry(project, url="https://host/mcp?key=${LAB_TOKEN}", type="sse", headers=headers)
+    assert table == {"url": "https://host/mcp?key=${LAB_TOKEN}", "transport": "sse", "headers": headers}
+    (server,) = servers(parse({"mcp": {"lab": table}}), project.folder)
+    assert server.uses_sse
+    table, _ = entry(project, url="https://host/sse")
+    assert "transport" not in table
+
+
+@pytest.mark.parametrize(
+    ("raw", "key", "variable"),
+    [
+        ({"command": "x", "env": {"API_KEY": "hunter2"}}, "env", "API_KEY"),
+        ({"command": "x", "env": {"API_KEY": "${LAB_UNSET:-hunter2}"}}, "env", "API_KEY"),
+        ({"command": "x", "env": {"DATABASE": "postgres://me:hunter2@host/db"}}, "env", "DATABASE"),
+        ({"url": "http://h", "headers": {"Authorization": "Bearer hunter2"}}, "headers", "LAB_AUTHORIZATION"),
+        (
+            {"url": "http://h", "headers": {"X-Auth": "${PATH} hunter2hunter2hunter2"}},
+            "headers",
+            "LAB_X_AUTH",
+        ),
+        ({"url": "http://h", "auth": "hunter2"}, "auth", "LAB_AUTH"),
+        ({"url": "http://me:hunter2@h/mcp"}, "url", "LAB_URL"),
+        ({"url": "http://h/mcp?key=hunter2&x=${PATH}"}, "url", "LAB_URL"),
+    ],
+)
+def test_a_secret_is_not_copied_and_the_user_is_told_what_to_set(project, raw, key, variable):
+    table, told = entry(project, **raw)
+    assert "hunter2" not in str(table)
+    assert f"${{{variable}}}" in str(table[key])
+    assert f"Set the environment variable {variable} to what" in told
+    assert "hunter2" not in told
+
+
+def test_one_variable_does_not_stand_for_two_secrets(project, monkeypatch):
+    monkeypatch.setenv("LAB_KEY", "means something else")
+    path = project.servers(
+        a={"command": "x", "env": {"API_KEY": "one-secret", "LAB_KEY": "three"}},
+        b={"command": "x", "env": {"API_KEY": "two-secret"}},
+    )
+    tables = Tables()
+    text = "\n".join(line for each in read_entries(path) for line in tables.lines(each))
+    written = tomllib.loads(text)["mcp"]
+    assert written["a"]["env"] == {"API_KEY": "${API_KEY}", "LAB_KEY": "${A_LAB_KEY}"}
+    assert written["b"]["env"] == {"API_KEY": "${B_API_KEY}"}
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "verdict"),
+    [
+        ("oneturn", ["serve"], True),
+        ("/usr/local/bin/oneturn", ["serve"], True),
+        ("C:\\tools\\oneturn.exe", ["serve"], True),
+        ("python", ["-m", "oneturn.cli", "serve"], True),
+        ("python3", ["-X", "utf8", "-m", "oneturn", "serve"], True),
+        ("uvx", ["oneturn", "serve", "--config", "x"], True),
+        ("mcp-server-git", ["--repository", "/src/oneturn"], False),
+        ("python", ["-m", "oneturned"], False),
+    ],
+)
+def test_oneturn_itself_is_recognised(command, args, verdict):
+    assert is_oneturn(McpServer("x", command=command, args=tuple(args))) is verdict
+
+
+def test_oneturn_itself_is_left_out_and_what_to_do_next_is_said(project, time_server):
+    project.servers(".mcp.json", time=time_server, oneturn={"command": "oneturn", "args": ["serve"]})
+    ran = project.run("init", "--yes")
+    assert ran.code == 0, ran.err
+    assert list(toml(project)["mcp"]) == ["time"]
+    assert "oneturn of .mcp.json is left out" in ran.err
+    assert "`oneturn doctor`" in ran.err
+    shown = json.loads(ran.err[ran.err.index("{") : ran.err.rindex("}") + 1])
+    args = ["serve", "--config", str(project.folder.resolve() / "oneturn.toml")]
+    assert shown == {"mcpServers": {"oneturn": {"command": "oneturn", "args": args}}}
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,40 @@ def test_a_tool_that_is_not_allowed_cannot_be_called(project):
     assert "PermissionError" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("toml", "args", "says"),
+    [
+        ('app = "shop:open_app"', (), "--allow 'ping', or add it to allow in "),
+        ('app = "shop:open_app"\nallow = ["p"]', (), "add it to allow in "),
+        ('app = "shop:open_app"\nallow = ["ping"]', ("--allow", "p"), "--allow 'ping'\n"),
+        ('app = "shop:open_app"\nallow = ["p"]', ("--allow", "p"), "--allow 'ping', and add it to allow in "),
+        ('app = "shop:strict_app"', (), "add it to the allow-list of the app itself"),
+    ],
+)
+def test_a_person_is_told_how_to_allow_what_was_refused(project, toml, args, says):
+    project.write("oneturn.toml", toml)
+    ran = project.run("run", "-", *args, stdin="await ping()")
+    assert ran.code == 1
+    assert "PermissionError" in ran.err
+    assert f"to allow it: {says}" in ran.err
+
+
+def test_no_one_is_told_to_allow_what_is_not_there_or_was_not_refused(project):
+    for script in ("await tools.pong()", "raise PermissionError('ping is not allowed here')"):
+        ran = project.run("run", "-", "--app", "shop:open_app", stdin=script)
+        assert ran.code == 1
+        assert "to allow it" not in ran.err
+
+
+def test_a_timeout_above_the_apps_is_cut_and_that_is_said(project):
+    project.write("oneturn.toml", "[limits]\nmax_timeout = 40")
+    ran = project.run("run", "-", "--timeout", "9999", "--json", stdin="1")
+    assert ran.code == 0
+    assert ran.err == "note: --timeout 9999 is cut to 40 s, the app's max_timeout\n"
+    assert project.run("run", "-", "--timeout", "40", stdin="1").err == ""
+    assert "300" in project.run("run", "--help").out
+
+
 def test_a_real_mcp_server_is_started_from_its_json(project, time_server):
     path = project.servers(time=time_server)
     script = "now = await tools.time.get_current_time(timezone='UTC')\nnow['timezone']"

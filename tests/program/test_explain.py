@@ -9,7 +9,7 @@ from pydantic_monty import Monty, MontyError
 from oneturn.program import Program, hint, parse
 from oneturn.types import Position
 
-TOOLS = {"github.create_issue", "github.list_issues", "slack.post_message"}
+TOOLS = {"github.create_issue", "github.list_issues", "slack.post_message", "time.get_current_time"}
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,39 @@ def explain(pool: Monty, source: str) -> str:
         ("next(x for x in [1])", "next(iter("),
         ("import re\nre.sub('a', str, 'a')", "re.finditer"),
         ("sorted([{'a': 1}, {'a': 2}])", "key=lambda"),
+        (
+            "from datetime import datetime, timezone\ndatetime(2020, 1, 1) - datetime.now(timezone.utc)",
+            "`.replace(tzinfo=timezone.utc)` to the naive one",
+        ),
+        (
+            "from datetime import datetime, timezone\ndatetime(2020, 1, 1) < datetime.now(timezone.utc)",
+            "`.replace(tzinfo=timezone.utc)` to the naive one",
+        ),
+        ("from datetime import date, datetime\ndatetime(2020, 1, 1) < date(2020, 1, 1)", "`.date()`"),
+        ("from datetime import timedelta\ntimedelta(days=1.5)", "`timedelta(hours=36)`"),
+        ("from datetime import timedelta\nx = timedelta(days=1)\nx * 1.5", "`timedelta(hours=36)`"),
+        ("range(1.5)", "`int(x)`"),
+        ("from datetime import date\nsorted([date(2020, 1, 1), 'a'])", "key=lambda"),
+        ("import asyncio\nasync def f(): pass\nawait asyncio.gather([f(), f()])", "asyncio.gather(*calls)"),
+        ("list = [1]\nx = 1\nlist(x)", "Line 1 gives `list` another value: rename that variable."),
+        ("sum = 1\nsum([1])", "Line 1 gives `sum` another value"),
+        ("def f():\n  x = max([1])\n  max = x\nf()", "Line 3 gives `max` another value"),
+        ("def f():\n  total += 1\nf()", "`global total`"),
+        (
+            "def f(make):\n  @make(order=True)\n  class A:\n    x: int\n"
+            "from dataclasses import dataclass\nf(dataclass)",
+            "leave the option out",
+        ),
+        (
+            "github = [1]\nx = 2\ngithub.list_issues()",
+            "`github` is given another value on line 1: write `tools.github.list_issues(...)` or rename",
+        ),
+        ("github = None\ngithub.list_issues()", "`tools.github.list_issues(...)`"),
+        (
+            "def f():\n  github = github.list_issues()\nf()",
+            "on line 2: write `tools.github.list_issues(...)`",
+        ),
+        ("import time\ntime.get_current_time()", "`time` alone means Python's module"),
     ],
 )
 def test_the_hint_helps(monty: Monty, source: str, wanted: str) -> None:
@@ -113,9 +146,57 @@ def test_the_hint_helps(monty: Monty, source: str, wanted: str) -> None:
 )
 def test_what_no_rule_knows_gets_a_hint_that_is_never_wrong(monty: Monty, source: str) -> None:
     found = explain(monty, source)
-    assert found.startswith(
-        ("If the script can go on without this, catch it", "Use a name the script defines")
-    )
+    assert found.startswith(("Print the values used on line 1 to", "Use a name the script defines"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "wanted"),
+    [
+        ("TimeoutError", "slack.post_message gave no answer within 5 s", "catch it: `except TimeoutError"),
+        ("RuntimeError", "slack.post_message: no such channel", "catch it: `except RuntimeError"),
+        ("KeyError", "'slack.post_message: a'", "catch it: `except KeyError"),
+        ("PermissionError", "this run may make 3 tool calls and has made them", "catch it"),
+        (
+            "TypeError",
+            "slack.post_message() got a wrong 'x': 1. Signature: post(x: str)",
+            "Pass the arguments",
+        ),
+        ("ValueError", "slack.post_message(): argument 'x' holds a coroutine, and ...", "Write `await`"),
+        ("ValueError", "the script's value holds a function, and only plain data may cross", "Call it"),
+        ("ValueError", "the script's value is larger than 1,000 bytes; send less", "Return or send less"),
+        ("ValueError", "the script's value is nested deeper than 32 levels", "Return or send less"),
+        ("ValueError", "the script's value holds an object of type A, and only plain data may cross", "dict"),
+        (
+            "ValueError",
+            "the script's value has a dict key of type tuple; use text keys",
+            "Convert that value",
+        ),
+        (
+            "ValueError",
+            "slack.post_message: the call was made, but the result is larger than 9 bytes; send less",
+            "Ask the tool for less",
+        ),
+        ("ValueError", "price: not a number", "Print the values used on line 1 to see what they are."),
+        ("SandboxCrashed", "the worker ended", "Look at the calls that were made"),
+    ],
+)
+def test_only_a_failed_tool_is_worth_catching(kind: str, message: str, wanted: str) -> None:
+    program = parse("x = await tools.slack.post_message()")
+    assert isinstance(program, Program)
+    position = None if kind == "SandboxCrashed" else Position(1, 1)
+    found = hint(kind, message, position, program, TOOLS)
+    assert wanted in found
+    assert ("catch it" in wanted) == ("catch it" in found)
+
+
+def test_only_names_of_python_are_called_a_module_of_python() -> None:
+    program = parse("shop")
+    assert isinstance(program, Program)
+    found = hint("NameError", "name 'shop' is not defined", None, program, {"shop.list_orders"})
+    assert found == "Write `tools.shop` for the tools."
+    program = parse("time")
+    assert isinstance(program, Program)
+    assert "Python's module" in hint("NameError", "name 'time' is not defined", None, program, TOOLS)
 
 
 def test_shape_hint_names_the_one_tool_the_script_uses() -> None:
@@ -145,6 +226,4 @@ def test_only_given_names_are_suggested() -> None:
 def test_a_position_outside_the_script_is_no_problem() -> None:
     program = parse("1 / 0")
     assert isinstance(program, Program)
-    assert "except ZeroDivisionError" in hint(
-        "ZeroDivisionError", "division by zero", Position(99, 1), program, TOOLS
-    )
+    assert "line 99" in hint("ZeroDivisionError", "division by zero", Position(99, 1), program, TOOLS)

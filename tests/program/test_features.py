@@ -77,6 +77,12 @@ RUNS = [
     "list({'a': 1}.items())[0]\n{'a': 1}.keys() & {'a': 2}.keys()",
     "import os\ndef f(): return os.name\nf()",
     "return 5",
+    "class A:\n  def __len__(self): return 3\nA().__len__()",
+    "class A:\n  def __add__(self, o): return 1\n  def __eq__(self, o): return True\nA() + 1",
+    "class A:\n  def __iter__(self): return iter([1])\n  def __getitem__(self, k): return k\nlist(A())",
+    "class A:\n  def __call__(self): return 1\n  def __contains__(self, k): return True\nA()()\n1 in A()",
+    "class A:\n  def __repr__(self): return 'a'\n  def __hash__(self): return 1\nf'{A()}'\n{A(): 1}\nNone",
+    "from dataclasses import dataclass\n@dataclass(frozen=True, order=False)\nclass A:\n  x: int\nA(1)",
 ]
 
 FAILS = [
@@ -141,7 +147,29 @@ FAILS = [
     "import numpy as np",
     "from sklearn.cluster import KMeans",
     "import math\nif True:\n  import pandas",
+    "import dataclasses\n@dataclasses.dataclass(order=True)\nclass A:\n  x: int",
+    "from dataclasses import dataclass\n@dataclass(frozen=True, slots=True)\nclass A:\n  x: int",
+    "from dataclasses import dataclass, field\n@dataclass\nclass A:\n  x: int = field(repr=False)",
 ]
+
+IGNORED = {
+    "__await__": ("self", "assert [await A()]"),
+    "__bool__": ("self", "assert not A()"),
+    "__bytes__": ("self", "bytes(A())"),
+    "__format__": ("self, spec", "assert f'{A()}' == '0'"),
+    "__ge__": ("self, other", "A() >= A()"),
+    "__get__": ("self, thing, kind=None", "class B:\n  x = A()\nassert B().x == 0"),
+    "__getattr__": ("self, name", "A().x"),
+    "__getattribute__": ("self, name", "A().x"),
+    "__gt__": ("self, other", "A() > A()"),
+    "__le__": ("self, other", "A() <= A()"),
+    "__len__": ("self", "len(A())"),
+    "__lt__": ("self, other", "sorted([A(), A()])"),
+    "__new__": ("cls", "assert A() == 0"),
+    "__reversed__": ("self", "reversed(A())"),
+    "__set__": ("self, thing, value", "class B:\n  x = A()\nb = B()\nb.x = 1\nassert b.x != 1"),
+    "__setattr__": ("self, name, value", "a = A()\na.x = 1\nassert not hasattr(a, 'x')"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +247,36 @@ def test_every_keyword_in_the_tables(monty: Monty) -> None:
             assert [item.rewrite for item in found(source)] == [rewrite]
 
 
+def test_every_method_and_option_in_the_tables(monty: Monty) -> None:
+    assert IGNORED.keys() == dialect.IGNORED_METHODS.keys()
+    for name, (parameters, use) in IGNORED.items():
+        source = f"class A:\n  def {name}({parameters}): return 0\n{use}"
+        assert not runs(monty, source), name
+        assert [item.construct for item in found(source)] == [f"{name} in class A"]
+    silent = "class A:\n  def __setattr__(self, k, v): object.__setattr__(self, k, v)"
+    assert [item.construct for item in found(silent)] == ["__setattr__ in class A"]
+    for path, (options, rewrite) in dialect.MISSING_OPTIONS.items():
+        for option, value in options.items():
+            call = f"import dataclasses\n{path}({option}={{}})"
+            source = call.format(value)
+            assert not runs(monty, source), source
+            assert [item.rewrite for item in found(source)] == [rewrite]
+            assert found(call.format(not value)) == ()
+
+
+def test_the_median_of_the_hint_is_the_median() -> None:
+    (mean, median, result) = (part.split("`")[0] for part in _codes(dialect.MISSING_MODULES["statistics"]))
+    assert mean == "sum(xs) / len(xs)"
+    for xs, wanted in (([3, 1, 2], 2), ([4, 1, 2, 3], 2.5)):
+        names = {"xs": xs, "s": sorted(xs), "len": len}
+        assert median == "s = sorted(xs)"
+        assert eval(result, names) == wanted
+
+
+def _codes(text: str) -> list[str]:
+    return text.split("`")[1::2]
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -241,4 +299,5 @@ def test_position_and_rewrite() -> None:
     assert item.position.source == "best = max(counts, key=counts.get)"
     assert "lambda k: d[k]" in item.rewrite
     assert "sorted(xs)[:n]" in found("import heapq")[0].rewrite
+    assert "raise ValueError(" in found("class MyError(Exception): pass")[0].rewrite
     assert "asyncio.gather(*coros)" in found("import asyncio\nasyncio.create_task(f())")[0].rewrite

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from oneturn.errors import ConfigError, ToolDefinitionError
@@ -68,10 +70,96 @@ def test_a_source_may_not_have_a_name_scripts_have(source: str) -> None:
         Catalog().replace(source, [])
 
 
-def test_parameters_that_collide_are_found_before_anyone_calls() -> None:
-    bad = Tool("x", input_schema={"properties": {"a-b": {}, "a_b": {}}})
-    with pytest.raises(ToolDefinitionError, match=r"^lab\.x cannot be offered.*'a-b'"):
-        Catalog().replace("lab", [bad], "lab")
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels):
+        schema = {"items": schema}
+    return schema
+
+
+def bomb() -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(40):
+        schema = {"anyOf": [schema, schema]}
+    return schema
+
+
+def cycle() -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    schema["items"] = schema
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (Tool("x", input_schema={"properties": {"a-b": {}, "a_b": {}}}), "'a-b' and 'a_b' would both be"),
+        (Tool("x", input_schema={"properties": {" ": {}}}), "empty name"),
+        (Tool("x", input_schema={"properties": {"a" * 300: {}}}), "300 characters"),
+        (Tool("x", input_schema={"properties": {f"p{n}": {} for n in range(501)}}), "501 parameters"),
+        (Tool("x", input_schema={"enum": ["word"] * 40_000}), "input schema is larger than 200,000"),
+        (Tool("x", output_schema={"const": "x" * 200_001}), "output schema is larger than 200,000"),
+        (Tool("x", input_schema={"const": 1 << 5_000_000}), "input schema is larger than 200,000"),
+        (Tool("x", input_schema=[]), "input schema is no JSON object"),  # type: ignore[arg-type]
+        (Tool("x", input_schema=nested(10_000)), "nested deeper than 100 levels"),
+        (Tool("x", input_schema=cycle()), "contains itself"),
+        (Tool("x", input_schema=bomb()), "larger than 200,000"),
+        (Tool("x" * 5_000_000), "5,000,000 characters"),
+        (Tool("tools"), "'tools' is a name scripts already have"),
+        (Tool("  "), "empty name"),
+    ],
+    ids=range(14),
+)
+def test_a_tool_that_is_unusable_in_itself_is_left_out_and_the_rest_is_offered(
+    bad: Tool, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog = Catalog()
+    catalog.replace("lab", [bad, Tool("good")], "lab")
+    assert names(catalog) == ["lab.good"]
+    [(name, why)] = catalog.dropped.items()
+    assert name.startswith("lab.")
+    assert reason in why
+    assert len(name) + len(why) < 500
+    assert why in caplog.text
+    catalog.replace("lab", [Tool("good")], "lab")
+    assert catalog.dropped == {}
+
+
+def test_the_log_names_a_few_of_very_many_tools_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    many = [Tool(f"t{number}", input_schema={"properties": {"": {}}}) for number in range(10_000)]
+    catalog = Catalog()
+    catalog.replace("lab", many, "lab")
+    catalog.replace("lab", many, "lab")
+    assert (catalog.version, len(catalog.dropped), len(caplog.records)) == (1, 10_000, 1)
+    assert len(caplog.text) < 2_000
+    catalog.remove("lab")
+    assert catalog.dropped == {}
+
+
+def test_a_namespace_scripts_already_have_refuses_the_source() -> None:
+    with pytest.raises(ToolDefinitionError, match="'runtime'"):
+        Catalog().replace("lab", [Tool("x")], "runtime")
+
+
+def test_schemas_up_to_the_bounds_are_offered() -> None:
+    catalog = Catalog()
+    wide = {"properties": {f"p{n}": {"type": "string", "description": "x" * 300} for n in range(500)}}
+    catalog.replace("lab", [Tool("wide", input_schema=wide), Tool("deep", input_schema=nested(99))], "lab")
+    assert (names(catalog), catalog.dropped) == (["lab.deep", "lab.wide"], {})
+
+
+def test_a_tool_belongs_to_the_source_that_offers_it_whatever_it_says_itself() -> None:
+    catalog = Catalog()
+    catalog.replace("evil", [Tool("x", source="bank", original="pay")], "evil")
+    assert [(tool.source, tool.original) for tool in catalog.tools] == [("evil", "pay")]
+
+
+def test_a_very_long_description_is_cut_and_says_so() -> None:
+    catalog = Catalog()
+    catalog.replace("lab", [Tool("x", "word " * 1_000_000)], "lab")
+    kept = catalog.tools[0].description
+    assert len(kept) < 21_000
+    assert kept.endswith("… (4,980,000 more characters)")
 
 
 def test_the_most_specific_pattern_sets_effect_and_result_rule() -> None:

@@ -15,8 +15,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, Never
 
+import jsonschema_rs
 import pytest
-from pydantic import BaseModel, Field, PlainSerializer, SecretStr, computed_field
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, SecretStr, computed_field
 from typing_extensions import TypedDict
 
 from oneturn.errors import SourceError, ToolDefinitionError, ToolError, ValueRefused
@@ -198,6 +199,39 @@ def test_what_a_partial_fixes_by_name_is_not_offered() -> None:
     assert (tool.name, tool.description) == ("fetch", "Fetch a page.")
     assert list(tool.input_schema["properties"]) == ["url", "retries"]
     assert "hunter2" not in str(tool)
+
+
+async def test_what_a_partial_fixes_cannot_be_given_as_one_of_further_arguments(
+    source: FunctionSource,
+) -> None:
+    def fetch(url: str, **options: Any) -> dict[str, Any]:
+        return {"url": url, **options}
+
+    fixed = functools.partial(fetch, key="FIXED")
+
+    @functools.wraps(fixed)
+    def wrapped(*args: Any, **options: Any) -> dict[str, Any]:
+        return fixed(*args, **options)
+
+    for fn in (fixed, functools.partial(fixed, region="eu"), functools.update_wrapper(fixed, fetch), wrapped):
+        tool = source.add(fn, name=f"fetch{len(source.tools)}")
+        with pytest.raises(TypeError, match="no parameter 'key'"):
+            await source.call(tool, {"url": "u", "key": "EVIL"})
+        found = (await source.call(tool, {"url": "u", "size": 1})).structured
+        assert (found["key"], found["size"]) == ("FIXED", 1)
+        fits = jsonschema_rs.validator_for(dict(tool.input_schema)).is_valid
+        assert fits({"url": "u", "size": 1})
+        assert not fits({"url": "u", "key": "EVIL"})
+        assert "FIXED" not in str(tool)
+
+
+def test_a_function_of_too_many_parameters_is_refused_at_once() -> None:
+    namespace: dict[str, Any] = {}
+    exec(f"def wide({', '.join(f'p{n}: int = 0' for n in range(501))}): ...", namespace)
+    source = FunctionSource()
+    with pytest.raises(ToolDefinitionError, match=r"^wide cannot be offered.*501 parameters"):
+        source.add(namespace["wide"])
+    assert source.tools == ()
 
 
 def test_effect_is_destructive_until_said_otherwise() -> None:
@@ -427,6 +461,33 @@ async def test_what_a_function_raises_comes_out(source: FunctionSource, error: B
         with pytest.raises(type(error)) as caught:
             await source.call(source.add(fn), {})
         assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("value", "inline"),
+    [
+        ([1, 2, 3], True),
+        ({"a": [{"b": "x" * 1_000}]}, True),
+        ([{}] * 3_000, False),
+        ([[{"a": [{}] * 3_000}]], False),
+        ("x" * 2_000_000, False),
+        ({"a": ["x" * 2_000_000]}, False),
+    ],
+    ids=["list", "nested", "many", "many-deep", "text", "text-inside"],
+)
+async def test_only_large_arguments_of_async_functions_are_checked_off_the_loop(
+    source: FunctionSource, value: Any, inline: bool
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def note(value: Any) -> Any:
+        threads.append(threading.current_thread())
+        return value
+
+    async def take(value: Annotated[Any, BeforeValidator(note)]) -> None: ...
+
+    await run(source, take, value=value)
+    assert [thread is threading.main_thread() for thread in threads] == [inline]
 
 
 async def test_stop_iteration_does_not_leave_the_call_waiting_for_ever(source: FunctionSource) -> None:

@@ -86,3 +86,11 @@ def test_parameters_get_python_names_in_schema_order() -> None:
 def test_parameters_that_become_the_same_name_are_refused_by_both_names() -> None:
     with pytest.raises(ToolDefinitionError, match=r"'page-size' and 'page_size'"):
         parameter_names({"properties": {"page-size": {}, "page_size": {}}})
+
+
+def test_a_name_nobody_would_write_out_is_refused() -> None:
+    assert identifier("a" * 256) == "a" * 256
+    with pytest.raises(ToolDefinitionError, match=r"'a{40}'… has 257 characters"):
+        identifier("a" * 257)
+    with pytest.raises(ToolDefinitionError, match="399 characters"):
+        dotted(".".join("a" * 200), "x")

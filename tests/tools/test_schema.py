@@ -32,3 +32,9 @@ def test_odd_schemas_are_read_as_empty() -> None:
     assert types({"type": 5}) == ()
     assert types({"properties": {}}) == ("object",)
     assert types({"type": ["string", "null"]}) == ("string", "null")
+
+
+def test_a_reference_longer_than_any_real_one_means_anything() -> None:
+    root = {"a": {"type": "string"}}
+    assert resolve({"$ref": "#/a"}, root) == {"type": "string"}
+    assert resolve({"$ref": "#/a" + "/" * 1_000}, root) == {}

@@ -155,3 +155,13 @@ def test_importing_the_module_loads_nothing_heavy() -> None:
     code = f"import sys, oneturn.tools.search; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_one_search_takes_so_many_queries_so_many_characters_and_gives_so_many_tools() -> None:
+    with pytest.raises(ValueError, match="at most 20 queries and got 300,000"):
+        INDEX.search(["issue name"] * 300_000)
+    assert names(INDEX.search(["current time"] * 20))[0] == "time.now"
+    assert names(INDEX.search("current time " + "filler " * 200 + "issue"))[0] == "time.now"
+    assert INDEX.search("quantum " * 200 + "issue").total == 0
+    found = SearchIndex([tool(f"n.send_{number}") for number in range(300)]).search("send", limit=1_000)
+    assert (len(found.matches), found.total) == (100, 300)

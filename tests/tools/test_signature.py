@@ -171,6 +171,68 @@ def test_a_schema_that_fans_out_without_end_costs_little() -> None:
     assert len(return_type(Tool("x", output_schema=schema))) < 1_000
 
 
+class Counted(dict[str, Any]):
+    """A schema that counts how often it is looked into."""
+
+    looks = 0
+
+    def get(self, *args: Any) -> Any:
+        Counted.looks += 1
+        return super().get(*args)
+
+
+def counted(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        return Counted({key: counted(part) for key, part in schema.items()})
+    return [counted(part) for part in schema] if isinstance(schema, list) else schema
+
+
+FAN = {"anyOf": [{"$ref": f"#/$defs/D{n}"} for n in range(20)]}
+WIDE = inputs({f"p{n}": {} for n in range(3_000)})
+FANS = {f"D{n}": {"type": "array", "items": FAN} for n in range(20)}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        inputs({f"p{n}": {"type": "string"} for n in range(3_000)}),
+        inputs({f"p{n}": FAN for n in range(3_000)}, **{"$defs": FANS}),
+        inputs({f"p{n}": {"$ref": "#"} for n in range(3_000)}),
+        inputs({"p": {"allOf": [{"$ref": "#/$defs/W"}] * 5_000}}, **{"$defs": {"W": WIDE}}),
+    ],
+    ids=["many", "fan-out", "recursive", "merged"],
+)  # fmt: skip
+def test_the_work_for_one_tool_is_bounded_whatever_its_schema(schema: dict[str, Any]) -> None:
+    tool = Tool("x", input_schema=counted(schema), output_schema=counted(schema))
+    Counted.looks = 0
+    assert len(signature(tool)) < 3_000
+    describe(tool)
+    return_type(tool)
+    assert Counted.looks < 60_000
+
+
+def test_a_signature_is_written_once_for_each_tool() -> None:
+    tool = Tool("x", input_schema=counted(inputs({"a": {"type": "string"}})))
+    first = signature(tool)
+    Counted.looks = 0
+    assert signature(tool) == first
+    assert Counted.looks == 0
+    assert (
+        signature(Tool("y", input_schema=tool.input_schema)) == "await tools.y(a: str | None = None) -> Any"
+    )
+
+
+def test_scalars_too_long_to_show_are_not_written_out() -> None:
+    huge = 10**5_000
+    schema = inputs(
+        {"a": {"enum": [huge, 1]}, "b": {"default": huge, "maximum": huge}, "c": {"const": "x" * 9_000}}
+    )
+    line = signature(Tool("x", input_schema=schema, output_schema={"const": huge}))
+    assert "a: Literal[..., 1]" in line
+    assert "b: Any = ..." in line
+    assert "maximum ..." in describe(Tool("x", input_schema=schema))
+
+
 WORDS = [
     "type",
     "properties",

@@ -55,3 +55,9 @@ def test_nothing_invisible_ever_remains(text: str) -> None:
         assert category not in ("Cc", "Cs")
         assert category != "Cf" or char in VISIBLE_FORMAT or ord(char) > 0x0890
     assert neutral(text, 10_000).encode("utf-8") is not None
+
+
+def test_of_a_very_long_text_only_the_beginning_is_read() -> None:
+    for cut in (neutral, one_line):
+        assert cut("x" * 5_000_000, 100) == "x" * 100 + "… (4,999,900 more characters)"
+        assert cut("safe" + "\u200b" * 5_000_000, 100).startswith("safe… (4,99")

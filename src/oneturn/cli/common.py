@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -20,6 +20,11 @@ from ..errors import ConfigError, OneturnError, SandboxError, SourceError
 if TYPE_CHECKING:
     from ..app import CodeMode
     from ..config import Settings
+
+Patterns = Mapping[str, Iterable[str]]
+
+_GAP = 2  # blanks between the columns of a table
+_LEAST = 12  # a column narrower than this tells nobody anything
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -106,6 +111,23 @@ class Prepared:
     app: CodeMode
     settings: Settings
     path: Path | None
+    allow: tuple[str, ...] | None = None
+    """What `--allow` named; None when it was not given."""
+
+    def patterns(self, direct: Iterable[str] | None = None) -> Patterns:
+        """Every pattern that should match a tool, by where it stands.
+
+        Args:
+            direct: Used in place of the `direct` of the settings.
+        """
+        settings = self.settings
+        return {
+            "allow": settings.allow or (),
+            "--allow": self.allow or (),
+            "effects": settings.effects,
+            "results": settings.results,
+            "server.direct": settings.server.direct if direct is None else direct,
+        }
 
 
 def prepare(app: str | None, config: Path | None, allow: list[str] | None) -> Prepared:
@@ -121,7 +143,50 @@ def prepare(app: str | None, config: Path | None, allow: list[str] | None) -> Pr
         app=configuration.import_app(app, here) if app is not None else None,
         allow=allow or None,
     )
-    return Prepared(built, settings, path)
+    return Prepared(built, settings, path, tuple(allow) if allow else None)
+
+
+def how_to_allow(prepared: Prepared, name: str) -> str:
+    """What a person has to change so that the tool `name`, which is not allowed, may be called.
+
+    Every list that is given must have the tool, so only those that lack it are named.
+    """
+    from ..tools.scope import Allow
+
+    file, option = prepared.settings.allow, prepared.allow
+    toml = prepared.path if prepared.path is not None and prepared.path.suffix == ".toml" else "oneturn.toml"
+    ways = {
+        f"--allow '{name}'": option is not None and not Allow.of(option).matches(name),
+        f"add it to allow in {toml}": file is not None and not Allow.of(file).matches(name),
+    }
+    if file is None and option is None and not prepared.app.tools():
+        return ", or ".join(ways)
+    lacking = [way for way, lacks in ways.items() if lacks]
+    return ", and ".join(lacking) or "add it to the allow-list of the app itself, or to ONETURN_ALLOW"
+
+
+def unmatched(app: CodeMode, patterns: Patterns) -> list[str]:
+    """A sentence for each pattern that matches no tool of an app that is open.
+
+    While a source has failed nothing is said: what it would have offered is not known.
+    """
+    from difflib import get_close_matches
+    from fnmatch import fnmatchcase
+
+    if app.problems:
+        return []
+    names = [tool.name for tool in app.catalog.tools]
+    globs = sorted({f"{tool.namespace}.*" for tool in app.catalog.tools if tool.namespace})
+    told = []
+    for place, each in patterns.items():
+        for pattern in each:
+            wanted = pattern.strip().removeprefix("tools.")
+            if wanted in names or any(fnmatchcase(name, wanted) for name in names):
+                continue
+            near = get_close_matches(wanted, globs if wanted.endswith("*") else names, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            told.append(f"{place}: '{pattern}' matches no tool{meant}")
+    return told
 
 
 @asynccontextmanager
@@ -213,24 +278,45 @@ def _encoded(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def write_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, styles: Sequence[str] = ()) -> None:
+def write_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], *, styles: Sequence[str] = (), cut: str = ""
+) -> None:
     """A table for a person at a terminal; lines of tab-separated columns for a pipe.
+
+    The first column holds names: they may take half of the terminal, go on in the next line when
+    they are longer, and are never cut.
 
     Args:
         headers: Column titles, for the terminal only.
         rows: One text per column.
         styles: Rich styles of the rows.
+        cut: The title of a column that is cut to what room the others leave, and left out when
+            they leave none.
     """
     if not sys.stdout.isatty():
         for row in rows:
             typer.echo("\t".join(" ".join(cell.split()) for cell in row))
         return
 
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*headers, box=None, pad_edge=False, header_style="bold")
-    for place, row in enumerate(rows):
-        table.add_row(*(Text(visible(cell)) for cell in row), style=styles[place] if styles else None)
-    Console().print(table)
+    console = Console()
+    columns = {header: [visible(row[place]) for row in rows] for place, header in enumerate(headers)}
+    widths = {header: max(map(cell_len, [header, *cells])) for header, cells in columns.items()}
+    widths[headers[0]] = min(widths[headers[0]], console.width // 2)
+    room = console.width - sum(width + _GAP for header, width in widths.items() if header != cut)
+    if cut in columns and room < _LEAST:
+        del columns[cut]
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for header in columns:
+        if header == cut:
+            table.add_column(header, no_wrap=True, max_width=room)
+        else:
+            fixed = widths[header] if header == headers[0] else None
+            table.add_column(header, width=fixed, overflow="fold", no_wrap=cut in columns and not fixed)
+    for place, cells in enumerate(zip(*columns.values(), strict=True)):
+        table.add_row(*map(Text, cells), style=styles[place] if styles else None)
+    console.print(table)

@@ -23,6 +23,7 @@ from .common import (
     exits,
     opened,
     prepare,
+    unmatched,
     write_json,
     write_table,
 )
@@ -50,9 +51,9 @@ def doctor(
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check that scripts run, that the sandbox holds, and that the settings and servers work.
+    """Check the sandbox, the settings and the servers.
 
-    The sandbox is tried, not trusted: scripts reach for a planted file, a variable, a port, and
+    Each of them is tried, not trusted: scripts reach for a planted file, a variable, a port, and
     for too much memory and time. Ends with 1 when something that is needed fails.
     """
     with exits(as_json):
@@ -118,5 +119,6 @@ async def _sources(prepared: Prepared, lines: bool) -> list[Check]:
         exist, allowed = len(app.catalog.tools), len(app.tools())
         hint = "; see `oneturn tools list --all`" if exist and not allowed else ""
         status: Status = "ok" if allowed else "warn"
+        checks += [Check("patterns", "warn", text) for text in unmatched(app, prepared.patterns())]
         checks.append(Check("allow-list", status, f"{allowed:,} of {exist:,} tools may be called{hint}"))
     return checks

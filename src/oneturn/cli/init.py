@@ -8,7 +8,6 @@ it per server, and only reads are proposed for the allow-list.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,11 +19,12 @@ import typer
 
 from ..errors import ConfigError, SourceError
 from ..types import Effect, Tool
-from .common import Exit, Verbose, exits, note, opened, write_table
+from .common import Exit, Verbose, exits, json_text, note, opened, write_table
 
 if TYPE_CHECKING:
     from ..app import CodeMode
     from ..tools.mcp import McpServer
+    from .copied import Entry, Tables
 
 _USUAL = (".mcp.json", "mcp.json", ".cursor/mcp.json", ".vscode/mcp.json")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -76,14 +76,19 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an oneturn.toml.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write an oneturn.toml for the MCP servers you have: an effect per tool, and the reads allowed."""
+    """Write an oneturn.toml for the MCP servers you have.
+
+    It has the servers, an effect for each of their tools, and an allow-list of those that only read.
+    """
     with exits():
         from ..config import FILE_NAME
+        from .copied import Tables
 
         target = Path.cwd() / FILE_NAME
         if target.exists() and not force:
             raise ConfigError(f"{target} exists; --force overwrites it.")
-        files, servers = _servers(mcp_config or [])
+        entries = _entries(mcp_config or [])
+        servers = [entry.server for entry in entries]
         if not mcp_config and not yes:
             _confirm_start(servers)
         app = _app(servers)
@@ -91,41 +96,48 @@ def init(
         if not app.catalog.tools:
             raise SourceError("No server could be started, so there is nothing to write.")
         plans = [_plan(app, server, yes) for server in servers if server.name not in app.problems]
-        text = _toml(files, plans)
+        tables = Tables()
+        text = _toml(entries, tables, plans)
         _check(text)
         target.write_text(text, encoding="utf-8")
         allowed = sum(each.effect == "read" for plan in plans if plan.confirmed for each in plan.proposals)
         note(
             f"Wrote {target}: {allowed} of {len(app.catalog.tools)} tools are allowed. Edit it to allow more."
         )
+        for told in tables.notes:
+            note(told)
+        note(_next(target))
 
 
-def _servers(given: Sequence[Path]) -> tuple[list[Path], list[McpServer]]:
-    """The files to name in the settings, and their servers. A found file that does not fit is left out."""
-    from ..tools.mcp import read_mcp_servers
+def _entries(given: Sequence[Path]) -> list[Entry]:
+    """The servers of the files, without oneturn itself. A found file that does not fit is left out."""
+    from .copied import is_oneturn, read_entries
 
-    files: list[Path] = []
-    servers: list[McpServer] = []
-    for path in given or [Path(name) for name in _USUAL if Path(name).is_file()]:
+    entries: list[Entry] = []
+    files = given or [Path(name) for name in _USUAL if Path(name).is_file()]
+    for path in files:
         try:
-            found = read_mcp_servers(path)
+            found = read_entries(path)
         except ConfigError as error:
             if given:
                 raise
             note(f"warning: {path} is left out: {error}")
             continue
-        known = {server.name for server in servers} & {server.name for server in found}
+        for entry in found:
+            if is_oneturn(entry.server):
+                note(f"{entry.server.name} of {path} is left out: it is oneturn itself")
+        found = [entry for entry in found if not is_oneturn(entry.server)]
+        known = {entry.server.name for entry in entries} & {entry.server.name for entry in found}
         if known and not given:
             note(f"warning: {path} is left out: {', '.join(sorted(known))} came up already")
             continue
-        files.append(path)
-        servers += found
-    if not servers:
+        entries += found
+    if not entries:
         raise ConfigError(
             f"There are no MCP servers in {', '.join(map(str, files)) or 'the usual files here'}; "
             "name a file with --mcp-config."
         )
-    return files, servers
+    return entries
 
 
 def _confirm_start(servers: Iterable[McpServer]) -> None:
@@ -146,7 +158,10 @@ def _ask(question: str) -> bool:
     except typer.Abort:
         if sys.stdin.isatty():
             raise KeyboardInterrupt from None
-        raise ConfigError("Nobody is there to answer; --yes takes every proposal.") from None
+        typer.echo(err=True)  # the question is still waiting for the end of its line
+        raise ConfigError(
+            "Nobody is here to answer: run `oneturn init --yes` to start the servers and take every proposal."
+        ) from None
 
 
 def _app(servers: Iterable[McpServer]) -> CodeMode:
@@ -188,16 +203,16 @@ def propose(tool: Tool) -> Proposal:
     return Proposal(tool, "destructive", "nothing tells")
 
 
-def _toml(files: Iterable[Path], plans: Sequence[Plan]) -> str:
+def _toml(entries: Iterable[Entry], tables: Tables, plans: Sequence[Plan]) -> str:
+    from .copied import quoted
+
     proposals = [(plan, each) for plan in plans for each in plan.proposals]
     lines = [
         "# Written by `oneturn init`. Scripts can call what `allow` names, and nothing else.",
-        f"mcp_config = [{', '.join(_quoted(_relative(path)) for path in files)}]",
-        "",
         "allow = [",
     ]
     for plan, each in proposals:
-        entry = f"{_quoted(each.tool.name)},"
+        entry = f"{quoted(each.tool.name)},"
         if plan.confirmed and each.effect == "read":
             lines.append(f"    {entry}")
         else:
@@ -206,17 +221,18 @@ def _toml(files: Iterable[Path], plans: Sequence[Plan]) -> str:
     lines.append("[effects]")
     for plan, each in proposals:
         mark = "" if plan.confirmed else "# "
-        lines.append(f'{mark}{_quoted(each.tool.name)} = "{each.effect}"  # {each.reason}')
+        lines.append(f'{mark}{quoted(each.tool.name)} = "{each.effect}"  # {each.reason}')
+    for server in entries:
+        lines += ["", *tables.lines(server)]
     return "\n".join(lines) + "\n"
 
 
-def _relative(path: Path) -> str:
-    full, here = path.expanduser().resolve(), Path.cwd().resolve()
-    return full.relative_to(here).as_posix() if full.is_relative_to(here) else str(full)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _next(target: Path) -> str:
+    client = {"mcpServers": {"oneturn": {"command": "oneturn", "args": ["serve", "--config", str(target)]}}}
+    return (
+        f"Next: check it with `oneturn doctor`, then give your MCP client this:\n{json_text(client)}\n"
+        "and take the servers above out of it: oneturn starts them now."
+    )
 
 
 def _check(text: str) -> None:

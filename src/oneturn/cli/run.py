@@ -21,6 +21,7 @@ from .common import (
     JsonOption,
     Verbose,
     exits,
+    how_to_allow,
     json_text,
     note,
     opened,
@@ -44,25 +45,35 @@ def run(
     timeout: Annotated[
         float | None,
         typer.Option(
-            "--timeout", metavar="SECONDS", help="For the whole run, tool time included; 30 by default."
+            "--timeout",
+            metavar="SECONDS",
+            help="For the whole run, tool time included; 30 by default. Cut at the app's max_timeout, "
+            "300 when it is not set.",
         ),
     ] = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run a script: what it prints, then its value, on stdout; errors on stderr.
+    """Run a script and show what it prints and its value.
 
+    Both go to stdout, errors to stderr.
     The value is the last expression, or a top-level `return`. Text is written as it is, anything
     else as JSON, and None not at all.
     """
     with exits(as_json):
         code = _read(script)
         prepared = prepare(app, config, allow)
+        longest = prepared.app.limits.max_timeout
+        if timeout is not None and timeout > longest:
+            note(f"note: --timeout {timeout:g} is cut to {longest:g} s, the app's max_timeout")
         outcome = asyncio.run(_execute(prepared.app, code, timeout, lines=verbose))
         if as_json:
             write_json(_data(outcome))
         else:
             _show(outcome, code, "stdin" if script == "-" else script)
+            refused = _refused(prepared.app, outcome)
+            if refused is not None:
+                note(f"to allow it: {how_to_allow(prepared, refused)}")
         raise typer.Exit(_code(outcome))
 
 
@@ -148,6 +159,18 @@ def _as_parsed(code: str) -> str:
 
     program = parse(code)
     return program.source if isinstance(program, Program) else code
+
+
+def _refused(app: CodeMode, outcome: Outcome) -> str | None:
+    """The tool that exists, and that the script failed for because it is not allowed."""
+    error = outcome.error
+    if error is None or error.kind != "PermissionError":
+        return None
+    refused = {
+        call.tool for call in outcome.calls if call.status == "refused" and call.error == error.message
+    }
+    named = [tool.name for tool in app.catalog.tools if refused & {tool.name, tool.short_name}]
+    return named[0] if len(named) == 1 else None
 
 
 def _show_calls(outcome: Outcome) -> None:

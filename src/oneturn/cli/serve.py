@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .common import AllowOption, AppOption, ConfigOption, Verbose, exits, note, opened, prepare
+from .common import AllowOption, AppOption, ConfigOption, Verbose, exits, note, opened, prepare, unmatched
 
 if TYPE_CHECKING:
     from ..app import CodeMode
+    from .common import Patterns
 
 Mode = Literal["code", "search", "plain"]
 
@@ -66,13 +67,16 @@ def serve(
                 "token": token,
                 "started": lambda url: note(f"serving {url}"),
             }
-        asyncio.run(_serve(prepared.app, options, http=where is not None))
+        patterns = prepared.patterns(direct=options["direct"])
+        asyncio.run(_serve(prepared.app, options, patterns, http=where is not None))
 
 
-async def _serve(app: CodeMode, options: dict[str, Any], *, http: bool) -> None:
+async def _serve(app: CodeMode, options: dict[str, Any], patterns: Patterns, *, http: bool) -> None:
     from ..server import serve_http, serve_stdio
 
     async with opened(app, tolerate=True, lines=True):
+        for text in unmatched(app, patterns):
+            note(f"warning: {text}")
         if not app.tools():
             note("warning: no tool is allowed, so clients can call none; see `oneturn tools list --all`")
         await (serve_http if http else serve_stdio)(app, **options)

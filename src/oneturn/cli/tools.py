@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, SourceError
 from ..types import Effect, Tool
 from .common import (
     AllowOption,
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
 tools = typer.Typer(help="List, search and describe the tools a script may call.", no_args_is_help=True)
 
 _SUMMARY = 100  # characters of a description in a list
+_ORIGINS = {  # who says what effect a tool has: a mark for a narrow table, and what it means
+    "annotations": ("s", "its server"),
+    "configuration": ("c", "the configuration"),
+    "decorator": ("d", "its decorator"),
+    "default": ("?", "nobody"),
+}
 
 NamespaceOption = Annotated[
     str | None, typer.Option("--namespace", help="Only tools in this namespace or below it.")
@@ -51,7 +59,7 @@ def list_tools(
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
-    """List the tools a script may call: name, effect and who says so, source, summary."""
+    """List the tools a script may call."""
     with exits(as_json):
         built = prepare(app, config, allow).app
         asyncio.run(_open(built, verbose))
@@ -75,7 +83,10 @@ def list_tools(
                 (*row, "yes" if tool.name in allowed else "no")
                 for row, tool in zip(rows, chosen, strict=True)
             ]
-        write_table(headers, rows, styles=["" if tool.name in allowed else "dim" for tool in chosen])
+        styles = ["" if tool.name in allowed else "dim" for tool in chosen]
+        write_table(headers, rows, styles=styles, cut="summary")
+        if chosen and sys.stdout.isatty():
+            write(f"\n{_legend(chosen)}\n")
         if not allowed:
             note(_how_to_allow(built))
 
@@ -119,7 +130,7 @@ def show_tool(
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show everything about one tool: parameters, the shape of its result, its effect."""
+    """Show everything about one tool."""
     with exits(as_json):
         built = prepare(app, config, allow).app
         asyncio.run(_open(built, verbose))
@@ -143,9 +154,17 @@ def show_tool(
 
 
 async def _open(app: CodeMode, lines: bool) -> None:
-    """Fill the catalog; one server that fails does not hide the tools of the others."""
-    async with opened(app, tolerate=True, lines=lines):
-        pass
+    """Fill the catalog; one server that fails does not hide the tools of the others.
+
+    Raises:
+        SourceError: There is no other: every source failed.
+    """
+    async with opened(app, tolerate=True, lines=lines, warn=False):
+        problems = app.problems
+        if problems and not app.catalog.tools and len(problems) == len(app.sources):
+            raise SourceError("\n".join(problems.values()))
+        for reason in problems.values():
+            note(f"warning: {reason}")
 
 
 def _wanted(tool: Tool, namespace: str | None, effect: Effect | None) -> bool:
@@ -168,7 +187,16 @@ def _line(tool: Tool) -> dict[str, Any]:
 
 
 def _row(tool: Tool) -> tuple[str, ...]:
-    return tool.name, f"{tool.effect} ({tool.effect_from})", tool.source, summary(tool)
+    origin = tool.effect_from
+    if sys.stdout.isatty():
+        origin, _ = _ORIGINS.get(origin, (origin, ""))
+    return tool.name, f"{tool.effect} ({origin})", tool.source, summary(tool)
+
+
+def _legend(tools: Sequence[Tool]) -> str:
+    used = {tool.effect_from for tool in tools}
+    said = [f"({mark}) {who}" for origin, (mark, who) in _ORIGINS.items() if origin in used]
+    return f"The effect is said by {', '.join(said)}."
 
 
 def summary(tool: Tool) -> str:
@@ -182,6 +210,8 @@ def summary(tool: Tool) -> str:
 
 def _how_to_allow(app: CodeMode) -> str:
     exist = app.catalog.tools
+    if not exist and app.sources:
+        return f"There are no tools here: {', '.join(app.sources)} offered none."
     if not exist:
         return "There are no tools here: name an app with --app, or servers with --config or an oneturn.toml."
     example = f"{exist[0].namespace}.*" if exist[0].namespace else exist[0].name

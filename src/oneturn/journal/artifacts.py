@@ -1,19 +1,23 @@
 """Artifacts: large or binary values kept out of the context and read back by handle.
 
-The store is bounded and lives in memory; the oldest artifacts go first. Each belongs to the caller
-whose run made it, and nobody else can read it, not even with its id.
+The store is bounded and lives in memory. Each artifact belongs to the caller whose run made it, and
+nobody else can read it, not even with its id. What has to go for a new one is the caller's own first:
+one caller holds at most half of the store, and past that loses its own oldest. Only when all callers
+together fill the store does the oldest of whoever holds most go.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from oneturn.errors import ArtifactNotFound, ToolError
+
+_MAX_LABEL = 200  # characters of a type or a name
+_OVERHEAD = 256  # bytes an artifact takes besides its contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,11 @@ class Artifact:
     name: str
     caller: str
 
+    @property
+    def size(self) -> int:
+        """Bytes it counts for in the store."""
+        return len(self.data) + len(self.mime) + len(self.name) + _OVERHEAD
+
     def handle(self) -> dict[str, Any]:
         """What a script and a model see in place of the bytes."""
         shown: dict[str, Any] = {"artifact": self.id, "mime": self.mime, "bytes": len(self.data)}
@@ -34,21 +43,44 @@ class Artifact:
         return shown
 
 
+@dataclass(slots=True)
+class _Shelf:
+    """What one caller holds, oldest first."""
+
+    held: int = 0
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+
+    def add(self, artifact: Artifact) -> None:
+        self.artifacts[artifact.id] = artifact
+        self.held += artifact.size
+
+    def drop_oldest(self) -> int:
+        size = self.artifacts.pop(next(iter(self.artifacts))).size
+        self.held -= size
+        return size
+
+
 class ArtifactStore:
-    """Holds artifacts up to a total size, oldest out first. Safe to use from any thread.
+    """Holds artifacts up to a total size. Safe to use from any thread.
 
     Args:
-        capacity: Bytes kept in all; one artifact may take at most a quarter of it.
+        capacity: Bytes kept in all, 64 MiB by default. The data of one artifact may take at most a
+            quarter of it, and all artifacts of one caller half.
     """
 
     def __init__(self, capacity: int = 64 * 1024 * 1024) -> None:
         self._capacity = capacity
         self._held = 0
         self._lock = threading.Lock()
-        self._artifacts: OrderedDict[str, Artifact] = OrderedDict()
+        self._shelves: dict[str, _Shelf] = {}
 
     def put(self, data: bytes, *, mime: str, name: str, caller: str) -> Artifact:
-        """Keep `data` for `caller`. Raises ToolError when it alone is too large."""
+        """Keep `data` for `caller`; of `mime` and `name` the first 200 characters.
+
+        Raises:
+            ToolError: The data alone is too large.
+        """
+        mime, name = mime[:_MAX_LABEL], name[:_MAX_LABEL]
         largest = self._capacity // 4
         if len(data) > largest:
             raise ToolError(
@@ -56,18 +88,27 @@ class ArtifactStore:
             )
         artifact = Artifact(secrets.token_hex(6), data, mime, name, caller)
         with self._lock:
-            self._artifacts[artifact.id] = artifact
-            self._held += len(data)
-            while self._held > self._capacity:
-                _, oldest = self._artifacts.popitem(last=False)
-                self._held -= len(oldest.data)
+            self._make_room(artifact)
+            self._shelves.setdefault(caller, _Shelf()).add(artifact)
+            self._held += artifact.size
         return artifact
+
+    def _make_room(self, new: Artifact) -> None:
+        own = self._shelves.get(new.caller)
+        while own is not None and own.artifacts and own.held + new.size > self._capacity // 2:
+            self._held -= own.drop_oldest()
+        while self._held and self._held + new.size > self._capacity:
+            largest = max(self._shelves, key=lambda caller: self._shelves[caller].held)
+            self._held -= self._shelves[largest].drop_oldest()
+            if not self._shelves[largest].artifacts:
+                del self._shelves[largest]
 
     def get(self, artifact_id: str, *, caller: str) -> Artifact:
         """The artifact, if it is there and `caller`'s own. Raises ArtifactNotFound otherwise."""
         with self._lock:
-            artifact = self._artifacts.get(artifact_id)
-        if artifact is None or artifact.caller != caller:
+            shelf = self._shelves.get(caller)
+            artifact = shelf.artifacts.get(artifact_id) if shelf is not None else None
+        if artifact is None:
             raise ArtifactNotFound(
                 f"There is no artifact {artifact_id!r}; it may have been dropped for newer ones."
             )

@@ -1,7 +1,8 @@
 """Stops a script that cannot work, before it has called anything.
 
-Two things are looked for: Python the sandbox does not have, and tool calls whose `await` was
-forgotten. The second is a judgement on what happens to the coroutine, and it is made only where
+Three things are looked for: Python the sandbox does not have, tools written like a function of a
+Python module, and calls whose `await` was forgotten: of tools, and of the script's own async
+functions. The last is a judgement on what happens to the coroutine, and it is made only where
 there is no doubt: a coroutine that is kept, passed on or gathered is never touched.
 """
 
@@ -9,12 +10,15 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
+import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TypeGuard
 
 from ..types import ScriptError
-from .features import Unsupported, imported, unsupported
+from . import dialect
+from .features import Unsupported, dotted, imported, unsupported
 from .parse import Program, chain
 
 _SHOWN = 10
@@ -54,18 +58,23 @@ def check(program: Program, is_tool: Callable[[str], bool]) -> ScriptError | Non
         is_tool: Whether a dotted name, without `tools.`, is a tool the script may mean.
     """
     constructs = unsupported(program)
-    calls = forgotten_awaits(program, is_tool)
-    if not constructs and not calls:
+    hidden = hidden_tools(program, is_tool)
+    calls = [call for call in forgotten_awaits(program, is_tool) if call not in hidden]
+    if not constructs and not hidden and not calls:
         return None
     message, hints = _unsupported_message(constructs)
     sentences = [message] if message else []
+    tools = list(dict.fromkeys(hidden.values()))[:_SHOWN]
+    sentences += [_hidden_message(tool) for tool in tools]
+    hints += [f"write: await tools.{_cut(tool)}(...)" for tool in tools]
     if calls:
         sentences.append(_await_message(program, calls))
         hints.append(_await_hint(program, calls))
+    first = next(iter((*hidden, *calls)), None)
     return ScriptError(
-        kind="UnsupportedPython" if constructs else "ForgottenAwait",
-        message=" ".join(sentences),
-        position=constructs[0].position if constructs else program.position(calls[0]),
+        kind="UnsupportedPython" if constructs else "NameError" if hidden else "ForgottenAwait",
+        message=". ".join(sentence.removesuffix(".") for sentence in sentences),
+        position=constructs[0].position if constructs or first is None else program.position(first),
         hint="\n".join(hints),
     )
 
@@ -108,8 +117,44 @@ def _await_hint(program: Program, calls: list[ast.Call]) -> str:
     return f"write: (await {text})" if inner else f"write: await {text}"
 
 
+def _hidden_message(tool: str) -> str:
+    root, _, name = tool.partition(".")
+    builtin = hasattr(builtins, root)
+    there = builtin or root in dialect.MODULES
+    why = f"and it has no {_cut(name)}" if there else "which is not available here"
+    return f"`{root}` alone means Python's {'builtin' if builtin else 'module'}, {why}"
+
+
+def hidden_tools(program: Program, is_tool: Callable[[str], bool]) -> dict[ast.Call, str]:
+    """Calls such as `time.get_weather()`, with the tool each means: bare, `time` is Python's own."""
+    found: dict[ast.Call, str] = {}
+    for node in program.nodes:
+        if not isinstance(node, ast.Call):
+            continue
+        path = chain(node.func)
+        if len(path) > 1 and path[0] not in program.bindings:
+            name = ".".join(path)
+        else:
+            name = dotted(program, node.func)
+        root, _, rest = name.partition(".")
+        if rest and is_tool(name) and _is_pythons(root) and not _has(root, rest.partition(".")[0]):
+            found[node] = name
+    return found
+
+
+def _is_pythons(root: str) -> bool:
+    return hasattr(builtins, root) or root in sys.stdlib_module_names
+
+
+def _has(root: str, name: str) -> bool:
+    """Whether a builtin, or a module the sandbox has, has an attribute of that name in Python."""
+    if hasattr(builtins, root):
+        return hasattr(getattr(builtins, root), name)
+    return root in dialect.MODULES and hasattr(importlib.import_module(root), name)
+
+
 def forgotten_awaits(program: Program, is_tool: Callable[[str], bool]) -> list[ast.Call]:
-    """Tool calls that are used as if they were results, or dropped, without an `await`."""
+    """Calls that are used as if they were results, or dropped, without an `await`."""
     uses = _Uses(program, is_tool)
     return [node for node in program.nodes if isinstance(node, ast.Call) and uses.forgotten(node)]
 
@@ -128,7 +173,7 @@ class _Use(Enum):
 
 
 class _Uses:
-    """Decides for each call of a tool what becomes of it."""
+    """Decides for each call that makes a coroutine what becomes of it."""
 
     def __init__(self, program: Program, is_tool: Callable[[str], bool]) -> None:
         self.program = program
@@ -137,7 +182,7 @@ class _Uses:
         self.verdicts: dict[str, bool] = {}
 
     def forgotten(self, call: ast.Call) -> bool:
-        if isinstance(self.program.parents[call], ast.Await) or not self.calls_tool(call):
+        if isinstance(self.program.parents[call], ast.Await) or not self.makes_coroutine(call):
             return False
         names = self.assigned_names(call)
         if names is None:
@@ -147,7 +192,9 @@ class _Uses:
                 self.verdicts[name] = self.name_forgotten(name)
         return any(self.verdicts[name] for name in names)
 
-    def calls_tool(self, call: ast.Call) -> bool:
+    def makes_coroutine(self, call: ast.Call) -> bool:
+        if isinstance(call.func, ast.Name) and self.is_async_function(call.func.id):
+            return True
         path = self.resolve(chain(call.func))
         if not path or path[0] == "runtime":
             return False
@@ -156,6 +203,13 @@ class _Uses:
         if path[0] == "asyncio":
             return ".".join(path) in _COROUTINES
         return not hasattr(builtins, path[0]) and self.is_tool(".".join(path))
+
+    def is_async_function(self, name: str) -> bool:
+        """Whether a name means one plain `async def` of the script's top level, and nothing else."""
+        places = self.program.bindings.get(name, ())
+        if len(places) != 1 or not isinstance(places[0], ast.AsyncFunctionDef):
+            return False
+        return not places[0].decorator_list and self.program.parents[places[0]] is self.program.tree
 
     def resolve(self, path: tuple[str, ...]) -> tuple[str, ...]:
         """A path with imports and simple aliases followed; empty when its root is the script's own."""
@@ -200,14 +254,14 @@ class _Uses:
         return names or None
 
     def name_forgotten(self, name: str) -> bool:
-        if not all(self.binds_tool_call(place) for place in self.program.bindings[name]):
+        if not all(self.binds_coroutine(place) for place in self.program.bindings[name]):
             return False
         uses = {self.use(node) for node in self.loads_of(name)}
         if _Use.AWAITED in uses:
             return False
         return _Use.BROKEN in uses or (_Use.WASTED in uses and _Use.PASSED not in uses)
 
-    def binds_tool_call(self, place: ast.AST) -> bool:
+    def binds_coroutine(self, place: ast.AST) -> bool:
         parent = self.program.parents[place]
         value: ast.AST | None = None
         if isinstance(parent, ast.Assign | ast.AnnAssign | ast.NamedExpr):
@@ -218,7 +272,7 @@ class _Uses:
                 elements = statement.value.elts
                 if len(elements) == len(parent.elts) and isinstance(place, ast.expr):
                     value = elements[parent.elts.index(place)]
-        return isinstance(value, ast.Call) and self.calls_tool(value)
+        return isinstance(value, ast.Call) and self.makes_coroutine(value)
 
     def loads_of(self, name: str) -> Iterable[ast.Name]:
         if self.loads is None:

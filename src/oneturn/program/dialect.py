@@ -76,7 +76,8 @@ MISSING_MODULES = {
     "shutil": "call a tool; scripts see no files",
     "socket": "call a tool; scripts have no network",
     "sqlite3": "use dicts and lists, or call a tool",
-    "statistics": "mean: `sum(xs) / len(xs)`; median: `sorted(xs)[len(xs) // 2]`",
+    "statistics": "mean: `sum(xs) / len(xs)`; median: `s = sorted(xs)`, "
+    "then `(s[(len(s) - 1) // 2] + s[len(s) // 2]) / 2`",
     "string": "write the characters out: `'abcdefghijklmnopqrstuvwxyz'`, `'0123456789'`",
     "struct": "index and slice the bytes yourself",
     "subprocess": "call a tool; scripts start no processes",
@@ -288,6 +289,50 @@ MISSING_KEYWORDS = {
     ),
 }
 """Keyword arguments a function does not take; None means it takes none at all."""
+
+MISSING_OPTIONS = {
+    "dataclasses.dataclass": (
+        {
+            "init": False,
+            "kw_only": True,
+            "match_args": False,
+            "order": True,
+            "repr": False,
+            "slots": True,
+            "unsafe_hash": True,
+            "weakref_slot": True,
+        },
+        "leave the option out; to sort, `sorted(xs, key=lambda x: x.name)`",
+    ),
+    "dataclasses.field": (
+        {"compare": False, "hash": False, "init": False, "kw_only": True, "repr": False},
+        "leave the option out",
+    ),
+}
+"""Keyword arguments that fail with one value, and work with the other."""
+
+_OWN_METHOD = "it is never called here; give the class an ordinary method and call that"
+_COMPARISON = "it is never called here; sort with `key=lambda x: x.name`, and compare such values"
+
+IGNORED_METHODS = {
+    "__await__": _OWN_METHOD,
+    "__bool__": _OWN_METHOD,
+    "__bytes__": _OWN_METHOD,
+    "__format__": "it is never called here; write `__str__`, or an ordinary method and call that",
+    "__ge__": _COMPARISON,
+    "__get__": _OWN_METHOD,
+    "__getattr__": _OWN_METHOD,
+    "__getattribute__": _OWN_METHOD,
+    "__gt__": _COMPARISON,
+    "__le__": _COMPARISON,
+    "__len__": _OWN_METHOD,
+    "__lt__": _COMPARISON,
+    "__new__": "it is never called here; use `__init__`, or a plain function that returns the object",
+    "__reversed__": _OWN_METHOD,
+    "__set__": _OWN_METHOD,
+    "__setattr__": _OWN_METHOD,
+}
+"""Methods with a meaning in Python that a class of the script can define and Monty never calls."""
 
 MISSING_METHODS = {
     "__cause__": "keep the first error in a variable",

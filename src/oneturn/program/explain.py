@@ -1,20 +1,24 @@
 """One hint for an error a script ran into, from Monty's wording and what the script says.
 
-The wordings are those of the installed Monty; the tests provoke each of them. No hint is better
-than a wrong one: when nothing useful is known the hint is empty.
+The wordings are those of the installed Monty; the tests provoke each of them. A wrong hint is worse
+than a dull one: when nothing useful is known, the hint says how to find out. To catch an error is
+advised for a failed tool only; for the script's own mistakes it would hide them.
 """
 
 from __future__ import annotations
 
+import ast
+import builtins
 import difflib
 import re
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ..types import Position
 from . import dialect
-from .parse import Program
+from .parse import Program, chain
 
 _CLOSE = 0.6
 _JSON_WORDS = {"true": "True", "false": "False", "null": "None", "undefined": "None"}
@@ -55,6 +59,8 @@ def hint(
         lines = program.lines
         line = lines[position.line - 1] if 0 < position.line <= len(lines) else position.source
     error = _Error(error_kind.rpartition(".")[2], message, position, line, program, tool_names)
+    if found := _refused_value(error) or _tool_failed(error):
+        return found
     for kinds, rule in _RULES:
         if error.kind in kinds:
             found = rule(error)
@@ -65,14 +71,44 @@ def hint(
 
 def _otherwise(error: _Error) -> str:
     """What is left to say when no rule knows better."""
-    if "Signature:" in error.message:
-        return "Pass the arguments that the signature names, each of its type."
     if error.kind == "NameError":
         return "Use a name the script defines, or find the tool with runtime.search_tools('...')."
+    if error.position is None:
+        return "Look at the calls that were made before running it again."
+    return f"Print the values used on line {error.position.line} to see what they are."
+
+
+def _refused_value(error: _Error) -> str:
+    """A value that may not leave the script, or not enter it."""
+    message = error.message
+    if "the call was made, but" in message:
+        large = re.search(r"nodes;|bytes;|bytes together;", message)
+        return "Ask the tool for less: a smaller page, or fewer fields." if large else ""
+    if "holds a coroutine" in message:
+        return "Write `await` before the call that made it."
+    if re.search(r"holds a (built-in )?function|holds a bound method", message):
+        return "Call it, or send its name as text."
+    if re.search(r"use text keys|use None or text|pass it as text", message):
+        return "Convert that value where the script makes it."
+    if re.search(
+        r"only plain data may cross|is nested deeper than|contains itself|has more than [\d,]+ nodes"
+        r"|is larger than [\d,]+ bytes",
+        message,
+    ):
+        return "Return or send less, and only plain data: dict, list, str, int, float, bool, None."
+    return ""
+
+
+def _tool_failed(error: _Error) -> str:
+    """An error that a tool call raised, or the gate in its place; nothing is wrong with the script."""
     if error.kind == "PermissionError" and "is not allowed here" in error.message:
         return "Use a tool that runtime.list_tools() shows, or leave this step to the person you work for."
-    if error.position is None:
-        return "Return or send less, and only plain data: dict, list, str, int, float, bool, None."
+    match = re.match(r"['\"]?([\w.]+)(\(\))?(: | |$)", error.message)  # KeyError quotes its text
+    named = match is not None and match[1] in error.tool_names
+    if not named and not error.message.startswith("this run may make"):
+        return ""
+    if "Signature:" in error.message:
+        return "Pass the arguments that the signature names, each of its type."
     return f"If the script can go on without this, catch it: `except {error.kind} as error`."
 
 
@@ -89,10 +125,19 @@ def _coroutine(error: _Error) -> str:
 
 
 def _name_error(error: _Error) -> str:
-    match = re.search(r"name '([^']+)' is not defined", error.message)
-    name = match[1] if match else ""
+    match = re.search(r"(name|local variable) '([^']+)'", error.message)
+    name = match[2] if match else ""
     if not name:
         return ""
+    rebound = _rebound(error, name)
+    if rebound:
+        return rebound
+    if error.kind == "UnboundLocalError" and hasattr(builtins, name):
+        return _another_value(error, name)
+    if error.kind == "UnboundLocalError":
+        return (
+            f"Give `{name}` a value earlier in the function, or write `global {name}` for the script's own."
+        )
     if name in dialect.MISSING_BUILTINS or name in dialect.MISSING_EXCEPTIONS:
         rewrite = dialect.MISSING_BUILTINS.get(name, dialect.ANY_ERROR)
         return f"`{name}` is not available here: {rewrite}."
@@ -103,6 +148,8 @@ def _name_error(error: _Error) -> str:
     ):
         return "Add `from datetime import datetime` at the top."
     if any(tool.startswith(f"{name}.") for tool in error.tool_names):
+        if name not in sys.stdlib_module_names:
+            return f"Write `tools.{name}` for the tools."
         # A namespace called like a module, such as `time`: bare, the name means the module.
         return f"Write `tools.{name}` for the tools: `{name}` alone means Python's module."
     if name in dialect.MODULES:
@@ -114,6 +161,34 @@ def _name_error(error: _Error) -> str:
     if "did you mean" in error.message:
         return ""  # the gate has said so already
     return _near_tools(name, error.tool_names) or _near_names(name, error.program)
+
+
+def _rebound(error: _Error, root: str, name: str = "") -> str:
+    """For a namespace's name that the script gives another value, and uses as the namespace too."""
+    if root not in error.program.bindings:
+        return ""
+    for path in sorted(error.program.paths):
+        tool = ".".join(path)
+        if path[0] == root and name in ("", *path[1:2]) and tool in error.tool_names:
+            line = _bound_line(error, root)
+            return (
+                f"`{root}` is given another value on line {line}: "
+                f"write `tools.{tool}(...)` or rename the variable."
+            )
+    return ""
+
+
+def _bound_line(error: _Error, name: str) -> int:
+    """The last line before the error, or else the first, that gives a name a value."""
+    lines: list[int] = [getattr(place, "lineno", 1) for place in error.program.bindings[name]]
+    before = [line for line in lines if error.position is None or line <= error.position.line]
+    return max(before) if before else min(lines)
+
+
+def _another_value(error: _Error, builtin: str) -> str:
+    if builtin not in error.program.bindings:
+        return ""
+    return f"Line {_bound_line(error, builtin)} gives `{builtin}` another value: rename that variable."
 
 
 def _near_tools(name: str, tool_names: Collection[str]) -> str:
@@ -195,6 +270,9 @@ def _attribute(error: _Error) -> str:
     if not match:
         return ""
     kind, name = match.groups()
+    for root in sorted({path[0] for path in error.program.paths if path[1:2] == (name,)}):
+        if rebound := _rebound(error, root, name):
+            return rebound
     if kind == "NoneType":
         return f"The value is None: check for it before using `.{name}`."
     if name in dialect.MISSING_METHODS:
@@ -257,6 +335,8 @@ def _not_implemented(error: _Error) -> str:
         return (
             "Tools cannot be called by map, filter or sorted: use a comprehension, `[tool(x) for x in xs]`."
         )
+    if match := re.search(r"\b(dataclass|field)\(\) does not yet support", error.message):
+        return f"Write it without: {dialect.MISSING_OPTIONS[f'dataclasses.{match[1]}'][1]}."
     for phrase, rewrite in dialect.PARSER_PHRASES.items():
         if phrase in error.message:
             return f"Write it without: {rewrite}."
@@ -276,8 +356,40 @@ def _type_error(error: _Error) -> str:
         return f"Generator expressions are lists here: {dialect.NEXT}."
     if "callable replacement" in message:
         return f"re.sub takes no function here: {dialect.RE_SUB}."
+    if "An asyncio.Future, a coroutine or an awaitable is required" in message:
+        return "Unpack the list: `await asyncio.gather(*calls)`."
+    if "object is not callable" in message:
+        return _shadowed_builtin(error)
+    if found := _dates(error):
+        return found
     if "not supported between instances of" in message:
         return "Sort or compare by one field that is never None: `key=lambda x: x['name'] or ''`."
+    return ""
+
+
+def _dates(error: _Error) -> str:
+    message = error.message
+    stamps = message.count("'datetime.datetime'")
+    if stamps == 2 and (" for -: " in message or "not supported between" in message):
+        return "One has a time zone and the other none: add `.replace(tzinfo=timezone.utc)` to the naive one."
+    if stamps == 1 and "'datetime.date'" in message:
+        return "One is a date and the other a datetime: use `.date()` of the datetime."
+    inexact = "'float' object cannot be interpreted as an integer" in message
+    if ("'datetime.timedelta'" in message and "'float'" in message) or (
+        inexact and "timedelta" in error.line
+    ):
+        return "Use whole units, as in `timedelta(hours=36)`."
+    return "Make it a whole number: `int(x)`." if inexact else ""
+
+
+def _shadowed_builtin(error: _Error) -> str:
+    """A call on the error's line of a builtin's name that the script has given another value."""
+    line = error.position.line if error.position else 0
+    for node in error.program.nodes:
+        if isinstance(node, ast.Call) and node.lineno <= line <= (node.end_lineno or node.lineno):
+            (name, *rest) = chain(node.func) or ("",)
+            if not rest and name in error.program.bindings and hasattr(builtins, name):
+                return _another_value(error, name)
     return ""
 
 

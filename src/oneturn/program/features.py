@@ -14,6 +14,7 @@ import collections
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..types import Position
@@ -156,6 +157,9 @@ class _Finder:
             if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
                 for decorator in item.decorator_list:
                     yield decorator, f"decorator on method {item.name}", dialect.METHOD_DECORATOR
+                if item.name in dialect.IGNORED_METHODS and item.name not in self.named:
+                    construct = f"{item.name} in class {node.name}"
+                    yield item, construct, dialect.IGNORED_METHODS[item.name]
             elif not _simple_class_item(item):
                 yield item, f"statement in the body of class {node.name}", dialect.CLASS_BODY
 
@@ -241,6 +245,12 @@ class _Finder:
             for keyword in node.keywords:
                 if keyword.arg and (known is None or keyword.arg in known):
                     found = f"{path}({keyword.arg}=...)", rewrite
+        elif path in dialect.MISSING_OPTIONS:
+            options, rewrite = dialect.MISSING_OPTIONS[path]
+            for keyword in node.keywords:
+                value = getattr(keyword.value, "value", None)
+                if keyword.arg in options and value is options[keyword.arg]:
+                    found = f"{path}({keyword.arg}={value})", rewrite
         elif path == "next" and node.args and self.is_list(node.args[0]):
             found = "next(...) of a generator expression", dialect.NEXT
         elif path == "open":
@@ -254,6 +264,12 @@ class _Finder:
             yield node, *found
 
     # What the tree says about a name or a place.
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """Attributes the script spells out: `x.__len__()` works, where `len(x)` does not."""
+        attributes = (node for node in self.program.nodes if isinstance(node, ast.Attribute))
+        return frozenset(node.attr for node in attributes if not _is_default(node.value))
 
     def is_list(self, node: ast.expr) -> bool:
         """Whether an expression that looks like an iterator is a list in Monty."""
@@ -320,6 +336,11 @@ class _Finder:
             child, parent = parent, self.program.parents.get(parent)
         self.guards.update(dict.fromkeys(trail, guarded))
         return guarded
+
+
+def _is_default(node: ast.expr) -> bool:
+    """`object` or `super()`: its methods are named to do what Python does anyway."""
+    return chain(node.func if isinstance(node, ast.Call) else node) in (("object",), ("super",))
 
 
 def _guards(parent: ast.AST, child: ast.AST, kind: str) -> bool:

@@ -17,13 +17,16 @@ from typing import Any
 
 from ..types import Position, ScriptError
 
-MAX_SOURCE_BYTES = 100_000
+MAX_SOURCE_BYTES = 64_000
+# Python parses a replacement field of an f-string so slowly that this many hold up the process.
+MAX_BRACES = 5_000
 MAX_LINE = 500  # characters of a source line that a position shows
 
 Bindings = Mapping[str, tuple[ast.AST, ...]]
 """Each name the script binds, with the node of every place that binds it, in any scope."""
 
 _OPENING_FENCE = re.compile(r"\s*(```|~~~)[\w+-]*\s*")
+_TYPE_STATEMENT = re.compile(r"\s*type\s+\w+\s*(\[.*\]\s*)?=")  # Python 3.12; this may be an older one
 _CLOSING_FENCE = re.compile(r"\s*(```|~~~)\s*")
 _BARE_FIELDS = frozenset({"ctx", "op", "ops"})  # shared nodes without a position or anything below
 _parser_warnings = threading.Lock()  # catch_warnings swaps global state, so one parse at a time
@@ -76,12 +79,19 @@ class Program:
 def parse(source: str) -> Program | ScriptError:
     """Parse a script, tolerating a Markdown fence around it and common indentation.
 
-    Top-level `await` and `return` are fine. Source over 100,000 bytes is refused.
+    Top-level `await` and `return` are fine. Source over 64,000 bytes is refused, and so is source
+    with thousands of braces.
     """
     if len(source) > MAX_SOURCE_BYTES or len(source.encode(errors="replace")) > MAX_SOURCE_BYTES:
         return ScriptError(
             "ScriptTooLarge",
             f"The script is larger than {MAX_SOURCE_BYTES:,} bytes.",
+            hint="Send a shorter script: fetch data with tools instead of writing it into the code.",
+        )
+    if source.count("{") > MAX_BRACES:
+        return ScriptError(
+            "ScriptTooLarge",
+            f"The script has more than {MAX_BRACES:,} braces.",
             hint="Send a shorter script: fetch data with tools instead of writing it into the code.",
         )
     source = _without_fences(source.replace("\r\n", "\n").replace("\r", "\n"))
@@ -136,6 +146,8 @@ def _syntax_error(error: SyntaxError, source: str) -> ScriptError:
     text = _line(source, number)
     if any(line.strip().startswith(("```", "~~~")) for line in source.split("\n")):
         hint = "Send only Python: no Markdown fence and no prose around the script."
+    elif _TYPE_STATEMENT.match(text):
+        hint = "Leave the type statement out; it is not needed."
     elif "f-string" in message:
         hint = "Put the value into a variable first, and use that in the f-string."
     elif "null bytes" in message:

@@ -174,6 +174,22 @@ class MontyRun:
     # --- starting
 
     def _checkout(self) -> monty.MontySession:
+        try:
+            session = self._entered()
+        except monty.MontyError:
+            # The idle worker had died. Nothing has run yet, so another one may be tried.
+            try:
+                session = self._entered()
+            except monty.MontyError as error:
+                raise SandboxError(f"No sandbox worker could be started: {error}.") from error
+        with self._lock:
+            self._session, self._pid = session, session.worker_pid
+            killed = self._killed
+        if killed:
+            raise SandboxClosed("This run was stopped before it started.")
+        return session
+
+    def _entered(self) -> monty.MontySession:
         limits = self._limits
         session = self._pool.checkout(
             script_name="script.py",
@@ -196,13 +212,6 @@ class MontyRun:
             session.__enter__()
         except TimeoutError:
             raise SandboxBusy("Every sandbox worker is busy; try again in a moment.") from None
-        except monty.MontyError as error:
-            raise SandboxError(f"No sandbox worker could be started: {error}.") from error
-        with self._lock:
-            self._session, self._pid = session, session.worker_pid
-            killed = self._killed
-        if killed:
-            raise SandboxClosed("This run was stopped before it started.")
         return session
 
     # --- stepping

@@ -22,9 +22,10 @@ from ..errors import OneturnError
 from ..metatools import search_text
 from ..tokens import cut
 from ..types import Effect, Outcome
+from ..view import View
 from .results import direct_result, run_result, text_result
 
-_NAMES = 50  # of one get_tool_info
+_NAMES = 20  # of one get_tool_info
 
 
 def current_caller() -> str:
@@ -34,7 +35,7 @@ def current_caller() -> str:
     """
     token = get_access_token()
     if token is not None:
-        client = quote(token.client_id, safe="")
+        client = f"client:{quote(token.client_id, safe='')}"
         return f"{client}/{quote(token.subject, safe='')}" if token.subject else client
     transport = get_context().transport
     return "stdio" if transport == "stdio" else "http" if transport else "local"
@@ -68,22 +69,27 @@ class Calls:
         """Find tools."""
         view = self.app.view()
         # The first search builds the index, which takes a moment in a large catalog.
-        found = await asyncio.to_thread(view.search, queries, limit, effect=effect, namespace=namespace)
+        try:
+            found = await asyncio.to_thread(view.search, queries, limit, effect=effect, namespace=namespace)
+        except ValueError as error:
+            raise ClientVisibleError(str(error)) from error
         return text_result(search_text(found, len(view.scope.tools)))
 
     async def info(self, names: str | Sequence[str]) -> ToolResult:
         """Describe tools; a name that is none says which ones are near."""
         wanted = [names] if isinstance(names, str) else list(names)
-        view = self.app.view()
+        return text_result(await asyncio.to_thread(self._info, self.app.view(), wanted))
+
+    def _info(self, view: View, wanted: Sequence[str]) -> str:
         parts = []
         for name in wanted[:_NAMES]:
-            near = view.scope.nearest(name)
-            meant = f" Did you mean {' or '.join(near)}?" if near else ""
-            parts.append(view.describe(name) or f"There is no tool {name[:100]!r}.{meant}")
-        text = await asyncio.to_thread(
-            cut, "\n\n".join(parts), self.max_tokens, "answer", "ask for fewer tools at once"
-        )
-        return text_result(text)
+            text = view.describe(name)
+            if text is None:
+                near = view.scope.nearest(name)
+                meant = f" Did you mean {' or '.join(near)}?" if near else ""
+                text = f"There is no tool {name[:100]!r}.{meant}"
+            parts.append(text)
+        return cut("\n\n".join(parts), self.max_tokens, "answer", "ask for fewer tools at once")
 
 
 async def _finished(work: Coroutine[Any, Any, Outcome]) -> Outcome:

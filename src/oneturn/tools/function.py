@@ -3,18 +3,15 @@
 An async function runs on the event loop; any other runs in a thread of this source's own pool,
 so that slow functions hold up neither the loop nor whoever else uses threads. A thread cannot be
 stopped from outside: when a call is given up, its function goes on to its end and its result is
-dropped.
+dropped; one that never ends does not keep the process from exiting.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import dataclasses
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
@@ -23,12 +20,16 @@ import docstring_parser
 from ..errors import SourceError, ToolDefinitionError, ToolError
 from ..types import Effect, Limits, ResultRule, Tool
 from .base import Result, Text
+from .definition import check_definition
 from .names import dotted
 from .parameters import Hints, Parameters, parameters_of, underlying, without_partials
 from .returns import Returns, TooLarge, returns_of
+from .threads import Threads
 
 _THREADS = 128  # calls of blocking functions at once, over all runs
 _INLINE_NODES = 5_000  # results larger than this are converted in a thread, off the loop
+_INLINE_ARGUMENTS = 2_000  # so are arguments of more items than this; see `_is_large`
+_CHARS_PER_ITEM = 500
 
 _T = TypeVar("_T")
 
@@ -61,7 +62,7 @@ class FunctionSource:
         self._entries: dict[str, _Entry] = {}  # by original name
         self._originals: dict[str, str] = {}  # by the name scripts use
         self._listeners: list[Callable[[], None]] = []
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Threads | None = None
 
     def add(
         self,
@@ -125,7 +126,7 @@ class FunctionSource:
     async def open(self) -> None:
         """Make ready for calls. Threads start when the first blocking function is called."""
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="oneturn-tool")
+            self._threads = Threads(_THREADS)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -154,7 +155,8 @@ class FunctionSource:
             if isinstance(outcome, Result):
                 return outcome
             return await self._convert(entry, await outcome)
-        positional, named = entry.parameters.bind(entry.tool.name, arguments)
+        bind = functools.partial(entry.parameters.bind, entry.tool.name, arguments)
+        positional, named = await self._in_thread(bind) if _is_large(arguments) else bind()
         return await self._convert(entry, await entry.fn(*positional, **named))
 
     def _perform(self, entry: _Entry, arguments: Mapping[str, Any]) -> Result | Awaitable[Any]:
@@ -174,9 +176,7 @@ class FunctionSource:
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         if self._threads is None:
             raise SourceError("The Python tools are not open; open the source before calling them.")
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, context.run, _guarded, work)
+        return await self._threads.run(work)
 
     def on_change(self, notify: Callable[[], None]) -> None:
         """Call `notify` after every `add` from now on."""
@@ -190,14 +190,24 @@ class FunctionSource:
         """Take no more calls. Functions that run in threads go on to their end."""
         threads, self._threads = self._threads, None
         if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.close()
 
 
-def _guarded(work: Callable[[], _T]) -> _T:
-    try:
-        return work()
-    except StopIteration as error:  # a future cannot carry it, and the call would never end
-        raise RuntimeError("the function raised StopIteration") from error
+def _is_large(arguments: Mapping[str, Any]) -> bool:
+    """Whether checking these arguments could hold up the event loop. Costs little however large they are."""
+    weight = 0
+    stack: list[Any] = [arguments]
+    while stack:
+        value = stack.pop()
+        weight += len(value)
+        if weight > _INLINE_ARGUMENTS:
+            return True
+        for part in value.values() if isinstance(value, Mapping) else value:
+            if isinstance(part, str | bytes):
+                weight += len(part) // _CHARS_PER_ITEM
+            elif isinstance(part, dict | list):
+                stack.append(part)
+    return weight > _INLINE_ARGUMENTS
 
 
 def _own_name(fn: Callable[..., Any]) -> str:
@@ -241,6 +251,10 @@ def _entry(fn: Callable[..., Any], draft: Tool, description: str | None) -> _Ent
         input_schema=parameters.schema,
         output_schema=None if draft.results == "json" else returns.schema,
     )
+    try:
+        check_definition(tool)
+    except ToolDefinitionError as error:
+        raise ToolDefinitionError(f"{name} cannot be offered. {error}") from None
     is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
     return _Entry(fn, tool, parameters, returns, is_async)
 

@@ -19,6 +19,7 @@ RESERVED = frozenset({"tools", "runtime"})
 """Names every script already has; no tool, namespace or source may be called so."""
 
 _SCRIPT_WORDS = frozenset({"final_answer", "ToolError"})  # bare names with a meaning of their own in a script
+_MAX_NAME = 256  # characters of one name; a script has to write it out
 _UNASSIGNABLE = frozenset({*keyword.kwlist, "__debug__"})
 
 
@@ -30,8 +31,9 @@ def identifier(original: str) -> str:
     `get-weather` gives `get_weather`, `2fa` gives `_2fa`, `class` gives `class_`.
 
     Raises:
-        ToolDefinitionError: The name is empty or only blanks.
+        ToolDefinitionError: The name is empty, only blanks, or longer than 256 characters.
     """
+    _check_length(original)
     text = unicodedata.normalize("NFKC", original).strip()
     if not text:
         raise ToolDefinitionError("A tool, namespace or parameter has an empty name; give it a name.")
@@ -41,12 +43,20 @@ def identifier(original: str) -> str:
     return f"{name}_" if name in _UNASSIGNABLE else name
 
 
+def _check_length(name: str) -> None:
+    if len(name) > _MAX_NAME:
+        raise ToolDefinitionError(
+            f"The name {name[:40]!r}… has {len(name):,} characters; use at most {_MAX_NAME}."
+        )
+
+
 def dotted(namespace: str, original: str) -> str:
     """The full name of a tool: `namespace` may hold dots, those of `original` become `_`.
 
     Raises:
-        ToolDefinitionError: A part is empty, or a part or the whole name is reserved.
+        ToolDefinitionError: A part is empty or too long, or a part or the whole name is reserved.
     """
+    _check_length(namespace)
     parts = [identifier(part) for part in namespace.split(".")] if namespace else []
     parts.append(identifier(original))
     name = ".".join(parts)

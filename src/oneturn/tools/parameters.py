@@ -37,11 +37,15 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What a function takes. `others` checks further named arguments, None when there are none."""
+    """What a function takes. `others` checks further named arguments, None when there are none.
+
+    `fixed` are the names `functools.partial` has given a value: no argument may replace it.
+    """
 
     listed: tuple[Parameter, ...]
     others: TypeAdapter[Any] | None
     schema: Mapping[str, Any]
+    fixed: frozenset[str] = frozenset()
 
     def bind(self, tool: str, arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Positional and named arguments of the right types.
@@ -68,7 +72,7 @@ class Parameters:
                 named[name] = value
         known = {parameter.name for parameter in self.listed}
         for name in arguments.keys() - known:
-            if self.others is None:
+            if self.others is None or name in self.fixed:
                 raise TypeError(f"{tool} has no parameter {name!r}.")
             named[name] = _validate(tool, name, self.others, arguments[name])
         return positional, named
@@ -111,12 +115,12 @@ def parameters_of(fn: Callable[..., Any], tool: str, docs: docstring_parser.Docs
         raise ToolDefinitionError(
             f"{tool} has no readable signature; wrap it in a Python function."
         ) from None
-    bound = fn.keywords if isinstance(fn, functools.partial) else {}
+    fixed = _fixed(fn)
     hints = Hints(fn, tool)
     listed: list[Parameter] = []
     others: TypeAdapter[Any] | None = None
     for each in declared:
-        if each.name in bound:
+        if each.name in fixed:
             continue  # fixed by functools.partial: part of the tool, and possibly secret
         if each.kind is inspect.Parameter.VAR_POSITIONAL:
             raise ToolDefinitionError(
@@ -126,7 +130,23 @@ def parameters_of(fn: Callable[..., Any], tool: str, docs: docstring_parser.Docs
             others = hints.adapter(hints.resolve(each.annotation, each.name), f"parameter {each.name!r}")[0]
         else:
             listed.append(_parameter(each, hints))
-    return Parameters(tuple(listed), others, _schema(listed, others, docs))
+    schema = _schema(listed, others, docs)
+    if fixed and others is not None:
+        schema["propertyNames"] = {"not": {"enum": sorted(fixed)}}
+    return Parameters(tuple(listed), others, schema, fixed)
+
+
+def _fixed(fn: Any) -> frozenset[str]:
+    """Names given a value by any partial on the way to the plain function."""
+    names: set[str] = set()
+    while True:
+        if isinstance(fn, functools.partial):
+            names.update(fn.keywords)
+            fn = fn.func
+        elif hasattr(fn, "__wrapped__"):
+            fn = fn.__wrapped__
+        else:
+            return frozenset(names)
 
 
 def _parameter(declared: inspect.Parameter, hints: Hints) -> Parameter:

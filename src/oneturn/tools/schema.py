@@ -7,10 +7,14 @@ a recursive schema costs nothing until it is walked, and whoever walks it sets t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
-_MAX_HOPS = 32  # a chain of references longer than this is treated as "anything"
+# Longer chains and paths of references are treated as "anything", and further words are passed over.
+_MAX_HOPS = 16
+_MAX_PATH = 300
+_MAX_BESIDE = 100
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -27,13 +31,14 @@ def resolve(schema: object, root: Mapping[str, Any]) -> Mapping[str, Any]:
         target = schema.get("$ref")
         if not isinstance(target, str):
             return {**schema, **beside} if beside else schema
-        beside = {**{key: value for key, value in schema.items() if key != "$ref"}, **beside}
+        words = islice(schema.items(), _MAX_BESIDE)
+        beside = {**{key: value for key, value in words if key != "$ref"}, **beside}
         schema = _lookup(target, root)
     return _NOTHING
 
 
 def _lookup(reference: str, root: Mapping[str, Any]) -> object:
-    if reference != "#" and not reference.startswith("#/"):
+    if len(reference) > _MAX_PATH or (reference != "#" and not reference.startswith("#/")):
         return None
     part: object = root
     for step in reference.split("/")[1:]:
@@ -73,7 +78,7 @@ def types(schema: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(named, str):
         return (named,)
     if isinstance(named, list | tuple):
-        return tuple(name for name in named if isinstance(name, str))
+        return tuple(name for name in named[:10] if isinstance(name, str))
     if "properties" in schema or "additionalProperties" in schema:
         return ("object",)
     return ("array",) if "items" in schema or "prefixItems" in schema else ()

@@ -31,7 +31,9 @@ _PART = re.compile(
 _NAME_WEIGHT = 3
 _NAMESPACE_WEIGHT = 2
 _INDEXED_CHARS = 8_000  # of one tool: what a description stuffed with words can gain is bounded
-_QUERY_CHARS = 2_000
+_QUERY_CHARS = 1_000
+_MAX_QUERIES = 20
+_MAX_MATCHES = 100
 _FULL_NAME, _OTHER_NAME = 3.0, 2.0  # above any relevance, which ends at 1
 _STOP_TEXT = """a about all also am an and any are as at be been but by can could do does for from had has
 have how i if in into is it its me my of on or our please should so some such than that the their them
@@ -86,18 +88,29 @@ class SearchIndex:
         list of rephrasings or of separate tasks both work. A blank query lists the tools by name.
 
         Args:
-            queries: One query or several, in plain words or as a tool name.
-            limit: The most matches to return; 10 by default.
+            queries: One query or up to 20, in plain words or as a tool name; of each the first
+                1,000 characters count.
+            limit: The most matches to return; 10 by default, and never more than 100.
             effect: Only tools with this effect.
             namespace: Only tools in this namespace or below it; "" for the top level alone.
+
+        Raises:
+            ValueError: There are more than 20 queries.
         """
         asked = [queries] if isinstance(queries, str) else list(queries)
-        asked = [query[:_QUERY_CHARS] for query in asked if query.strip()]
+        if len(asked) > _MAX_QUERIES:
+            raise ValueError(
+                f"A search takes at most {_MAX_QUERIES} queries and got {len(asked):,}; "
+                "search again for the rest."
+            )
+        asked = [query for query in (each[:_QUERY_CHARS] for each in asked) if query.strip()]
         ranked = self._ranked(asked) if asked else dict.fromkeys(range(len(self._tools)), (1.0, 1.0))
         found = [place for place in ranked if _wanted(self._tools[place], effect, namespace)]
         # Tools are kept in name order, so a lower place is the tie-break by name.
         found.sort(key=lambda place: (-ranked[place][0], -ranked[place][1], place))
-        best = tuple(Match(self._tools[place], ranked[place][0]) for place in found[: max(limit, 0)])
+        best = tuple(
+            Match(self._tools[place], ranked[place][0]) for place in found[: min(max(limit, 0), _MAX_MATCHES)]
+        )
         return SearchResult(best, len(found), self._namespaces)
 
     def _ranked(self, queries: Iterable[str]) -> dict[int, tuple[float, float]]:

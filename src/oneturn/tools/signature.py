@@ -1,20 +1,22 @@
 """How a tool looks to whoever writes a script: one line to copy, or everything known about it.
 
 JSON Schema becomes Python type text. The reader is a model with a bounded context and the schema
-comes from a stranger, so every part is capped: depth, number of steps taken, and length. What is
-too deep or too long is named by its outer type (`dict`, `list`), never dropped silently.
+comes from a stranger, so every part is capped: depth, length, and the steps taken for one tool
+together. What is too deep or too long is named by its outer type (`dict`, `list`), what is past the
+last step is `Any`; nothing is dropped silently.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from ..errors import ToolDefinitionError
 from ..types import Tool
-from .names import parameter_names
+from .names import identifier
 from .schema import properties, required, resolve, types
 from .text import neutral, one_line
 
@@ -23,8 +25,11 @@ MAX_SIGNATURE = 1_200
 
 _MAX_TYPE = 160  # characters of one nested object or Literal
 _MAX_NESTING = 3  # objects inside objects
-_MAX_STEPS = 400  # schema nodes looked at for one type text
+_MAX_STEPS = 1_000  # schema nodes looked at for all parameters of a tool, and again for its result
+_PARTS_PER_STEP = 16  # a schema node of very many parts takes more than one step
+_MAX_BRANCHES = 20
 _MAX_LISTED = 60  # parameters `describe` lists
+_MAX_KEPT = 16_384  # signatures
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 _LIMITS = (
     "minimum",
@@ -46,13 +51,29 @@ def signature(tool: Tool) -> str:
     """One line a script can copy: `await tools.github.create_issue(title: str) -> {number: int}`.
 
     A parameter that may be left out has a default, `None` when the schema states none.
-    Parameters that do not fit in `MAX_SIGNATURE` characters are shown as `...`.
+    Parameters that do not fit in `MAX_SIGNATURE` characters are shown as `...`. Written once per
+    tool and kept.
     """
+    kept = _kept.get(id(tool))
+    if kept is not None and kept[0] is tool:
+        return kept[1]
+    line = _signature(tool)
+    if len(_kept) >= _MAX_KEPT:
+        _kept.clear()
+    _kept[id(tool)] = (tool, line)
+    return line
+
+
+_kept: dict[int, tuple[Tool, str]] = {}  # by identity, since a tool cannot be hashed
+
+
+def _signature(tool: Tool) -> str:
     returns = return_type(tool)
     room = MAX_SIGNATURE - len(returns) - 40
     parts: list[str] = []
     optional_seen = False
-    for parameter in _parameters(tool):
+    writer = _Writer(tool.input_schema)
+    for parameter in _parameters(tool, writer):
         if parameter.default is not None:
             optional_seen = True
         elif optional_seen and "*" not in parts:
@@ -64,7 +85,7 @@ def signature(tool: Tool) -> str:
         parts.append(parameter.text)
     extra = resolve(tool.input_schema, tool.input_schema).get("additionalProperties")
     if extra and room > _MAX_TYPE:
-        parts.append(f"**others: {_Writer(tool.input_schema).text(extra)}"[:_MAX_TYPE])
+        parts.append(f"**others: {writer.text(extra)}"[:_MAX_TYPE])
     return f"await tools.{tool.name}({', '.join(parts)}) -> {returns}"
 
 
@@ -82,11 +103,12 @@ def describe(tool: Tool) -> str:
     lines = [signature(tool)]
     if tool.description.strip():
         lines += [neutral(tool.description, 2_000)]
-    parameters = _parameters(tool)
+    parameters = list(islice(_parameters(tool, _Writer(tool.input_schema)), _MAX_LISTED))
     if parameters:
-        lines += ["parameters:", *(f"  {_line(parameter)}" for parameter in parameters[:_MAX_LISTED])]
-    if len(parameters) > _MAX_LISTED:
-        lines.append(f"  … and {len(parameters) - _MAX_LISTED} more parameters")
+        lines += ["parameters:", *(f"  {_line(parameter)}" for parameter in parameters)]
+    more = len(properties(tool.input_schema)) - len(parameters)
+    if more > 0:
+        lines.append(f"  … and {more} more parameters")
     lines.append(f"effect: {tool.effect}")
     if tool.original and tool.original not in (tool.name, tool.short_name):
         lines.append(f"original name: {one_line(tool.original, 200)}")
@@ -122,27 +144,26 @@ class _Parameter:
         return shown if self.default is None else f"{shown} = {self.default}"
 
 
-def _parameters(tool: Tool) -> list[_Parameter]:
-    try:
-        names = parameter_names(tool.input_schema)
-    except ToolDefinitionError:
-        return []  # such a tool never gets into a catalog
-    declared, needed = properties(tool.input_schema), required(tool.input_schema)
-    found: list[_Parameter] = []
-    for name, original in names.items():
-        schema = resolve(declared[original], tool.input_schema)
-        kind = _Writer(tool.input_schema).text(declared[original])
+def _parameters(tool: Tool, writer: _Writer) -> Iterator[_Parameter]:
+    """The parameters in order, each worked out when it is asked for."""
+    needed = required(tool.input_schema)
+    for original, declared in properties(tool.input_schema).items():
+        try:
+            name = identifier(original)
+        except ToolDefinitionError:
+            return  # such a tool never gets into a catalog
+        schema = resolve(declared, tool.input_schema)
+        kind = writer.text(declared)
         default = None if original in needed else _default(schema)
         if default == "None" and kind != "Any" and "None" not in kind.split(" | "):
             kind = f"{kind} | None"
-        found.append(_Parameter(name, original, schema, kind, default))
-    return found
+        yield _Parameter(name, original, schema, kind, default)
 
 
 def _default(schema: Mapping[str, Any]) -> str:
     value = schema.get("default")
     if value is None or isinstance(value, str | int | float):
-        shown = repr(value)
+        shown = _scalar(value)
         return shown if len(shown) <= 60 else "..."
     if value in ([], {}):
         return repr(value)
@@ -176,14 +197,21 @@ def _constraints(schema: Mapping[str, Any]) -> list[str]:
 
 def _branches(schema: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     found = schema.get("anyOf")
-    branches = [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+    if not isinstance(found, list) or len(found) > _MAX_BRANCHES:
+        return []
+    branches = [each for each in found if isinstance(each, Mapping)]
     return branches if sum(each.get("type") != "null" for each in branches) == 1 else []
 
 
 def _short(value: object) -> str:
-    if isinstance(value, str | int | float | None):
-        return one_line(repr(value) if isinstance(value, str) else str(value)[:80], 80)
-    return "..."
+    return one_line(_scalar(value), 80) if isinstance(value, str | int | float | None) else "..."
+
+
+def _scalar(value: str | int | float | None) -> str:
+    """A scalar as Python writes it; of a very long one only as much as shows that it is too long."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "..."
+    return repr(value[:300] if isinstance(value, str) else value)
 
 
 def _literal(values: list[Any]) -> str:
@@ -193,7 +221,7 @@ def _literal(values: list[Any]) -> str:
     for value in values:
         if not isinstance(value, str | int | float | None):
             return ""
-        text = repr(value) if isinstance(value, str) else str(value)[:80]
+        text = _scalar(value)
         room -= len(text) + 2
         if room < 0:
             shown.append("...")
@@ -204,7 +232,7 @@ def _literal(values: list[Any]) -> str:
 
 @dataclass
 class _Writer:
-    """Writes one type text. `steps` bounds the work, whatever the schema looks like."""
+    """Writes type texts. `steps` bounds the work for all of them, whatever the schema looks like."""
 
     root: Mapping[str, Any]
     steps: int = _MAX_STEPS
@@ -225,14 +253,23 @@ class _Writer:
         finally:
             self.open.discard(reference)
 
+    def charge(self, schema: Mapping[str, Any]) -> None:
+        """Take steps for what is copied or walked as a whole."""
+        for part in (schema, schema.get("properties"), schema.get("required")):
+            if isinstance(part, Mapping | list | tuple):
+                self.steps -= len(part) // _PARTS_PER_STEP
+
     def resolved(self, schema: Mapping[str, Any], nesting: int, level: int) -> str:
+        self.charge(schema)
         choices = [schema["const"]] if "const" in schema else schema.get("enum")
         if isinstance(choices, list) and (literal := _literal(choices)):
             return "None" if literal == "Literal[None]" else literal
         for word in ("anyOf", "oneOf"):
             branches = schema.get(word)
             if isinstance(branches, list) and branches:
-                return self.union(self.text(branch, nesting, level + 1) for branch in branches[:20])
+                return self.union(
+                    self.text(branch, nesting, level + 1) for branch in branches[:_MAX_BRANCHES]
+                )
         merged = schema.get("allOf")
         if isinstance(merged, list) and merged:
             return self.all_of(schema, merged, nesting, level)
@@ -242,8 +279,11 @@ class _Writer:
     def all_of(self, schema: Mapping[str, Any], parts: list[Any], nesting: int, level: int) -> str:
         together: dict[str, Any] = {key: value for key, value in schema.items() if key != "allOf"}
         shown, needed = dict(properties(together)), set(required(together))
-        for part in parts[:20]:
+        for part in parts[:_MAX_BRANCHES]:
             inner = resolve(part, self.root)
+            self.charge(inner)
+            if self.steps < 0:
+                return "Any"
             together = {**inner, **together}
             shown.update(properties(inner))
             needed |= required(inner)
@@ -262,7 +302,7 @@ class _Writer:
             places = schema.get("prefixItems")
             if isinstance(places, list) and places:
                 return self.inside(
-                    "list", self.union(self.text(each, nesting, level + 1) for each in places[:20])
+                    "list", self.union(self.text(each, nesting, level + 1) for each in places[:_MAX_BRANCHES])
                 )
             return "list"
         if kind == "string" and schema.get("format") == "binary":

@@ -18,6 +18,7 @@ _HIDDEN = re.compile(
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+_WINDOW = 8  # times the limit: as much is read of a text that is going to be cut
 _BLANK_LINES = re.compile(r"\n[ \t]*\n(?:[ \t]*\n)+")
 
 
@@ -25,15 +26,23 @@ def neutral(text: str, limit: int) -> str:
     """`text` without hidden characters, without long gaps, and no longer than `limit` characters.
 
     Newlines and tabs stay. When text is cut, a note says how many characters are missing; the
-    note comes on top of `limit`.
+    note comes on top of `limit`. Of a very long text only the beginning is read.
     """
-    clean = _HIDDEN.sub("", _LINE_ENDS.sub("\n", text))
-    clean = _BLANK_LINES.sub("\n\n", clean).strip()
-    if len(clean) <= limit:
-        return clean
-    return f"{clean[:limit]}… ({len(clean) - limit:,} more characters)"
+    head = text[: _WINDOW * (limit + 100)]
+    clean = _BLANK_LINES.sub("\n\n", _visible(head)).strip()
+    return _cut(clean, limit, len(text) - len(head))
 
 
 def one_line(text: str, limit: int) -> str:
     """Like `neutral`, with every run of blanks and newlines made one space."""
-    return neutral(" ".join(_HIDDEN.sub("", _LINE_ENDS.sub("\n", text)).split()), limit)
+    head = text[: _WINDOW * (limit + 100)]
+    return _cut(" ".join(_visible(head).split()), limit, len(text) - len(head))
+
+
+def _visible(text: str) -> str:
+    return _HIDDEN.sub("", _LINE_ENDS.sub("\n", text))
+
+
+def _cut(clean: str, limit: int, unread: int) -> str:
+    missing = max(len(clean) - limit, 0) + unread
+    return f"{clean[:limit]}… ({missing:,} more characters)" if missing else clean

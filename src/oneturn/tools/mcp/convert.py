@@ -49,7 +49,8 @@ def _annotated_effect(hints: wire.ToolAnnotations | None) -> Effect | None:
 
 def is_wrapped(schema: Mapping[str, Any]) -> bool:
     """Whether an output schema is only a wrapper around one `result`."""
-    if set(schema.get("properties", ())) != {"result"}:
+    shown = schema.get("properties")
+    if not isinstance(shown, Mapping) or set(shown) != {"result"}:
         return False
     return bool(schema.get("x-fastmcp-wrap-result")) or str(schema.get("title", "")).endswith("Output")
 
