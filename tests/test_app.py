@@ -593,3 +593,21 @@ def children() -> list[int]:
     """The ids of this process's child processes."""
     tasks = Path("/proc/self/task").iterdir()
     return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+
+
+async def test_a_tool_that_cancels_itself_is_a_failure_the_script_can_catch() -> None:
+    app = CodeMode(allow=["*"])
+
+    @app.tool(effect="read")
+    async def suicidal() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(1)
+
+    async with app:
+        outcome = await app.execute("try:\n    await suicidal()\nexcept ToolError as e:\n    print(e)\n'on'")
+        assert (await app.execute("'next'")).value == "next"
+    assert outcome.value == "on"
+    assert "cancelled itself" in outcome.prints
+    assert [call.status for call in outcome.calls] == ["failed"]

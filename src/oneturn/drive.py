@@ -122,6 +122,7 @@ class Drive:
         # loop only
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sent: dict[int, float] = {}
+        self._dropped: set[int] = set()
         self._slots = asyncio.Semaphore(limits.concurrent_calls)
         self._wake = asyncio.Event()
         self._parked = False
@@ -199,9 +200,14 @@ class Drive:
             self._stopped, self._cancelled = error, cancelled
             if not self._parked and self._run is not None:
                 self._run.kill()
-            for task in self._tasks.values():
-                task.cancel()
+            for call_id in list(self._tasks):
+                self._let_go(call_id)
             self._wake.set()
+
+    def _let_go(self, call_id: int) -> None:
+        """Cancel a call. Remembered, because a tool shares its task and may cancel it too."""
+        self._dropped.add(call_id)
+        self._tasks[call_id].cancel()
 
     def _expire(self) -> None:
         seconds = self._limits.timeout
@@ -220,7 +226,9 @@ class Drive:
         async with self._slots:
             now = self._sent[allowed.call.id] = time.monotonic()
             left = self._began + self._limits.timeout - now
-            reply = await self._parts.dispatcher.send(allowed, source, left=left)
+            reply = await self._parts.dispatcher.send(
+                allowed, source, left=left, stopped=lambda: allowed.call.id in self._dropped
+            )
         self._tasks.pop(allowed.call.id, None)
         self._deliver(reply)
 
@@ -245,15 +253,15 @@ class Drive:
         left = self._limits.timeout - (time.monotonic() - self._began)
         unfinished = set(open_tasks)
         if in_flight and changing and left > 0:
-            for task in open_tasks.values():
+            for call_id, task in open_tasks.items():
                 if task not in changing:
-                    task.cancel()
+                    self._let_go(call_id)
             await asyncio.wait(changing, timeout=left)
-        tasks = [task for task in open_tasks.values() if not task.done()]
-        for task in tasks:
-            task.cancel()
+        tasks = [(call_id, task) for call_id, task in open_tasks.items() if not task.done()]
+        for call_id, _ in tasks:
+            self._let_go(call_id)
         if tasks:
-            await asyncio.wait(tasks, timeout=_CANCEL_PATIENCE)
+            await asyncio.wait([task for _, task in tasks], timeout=_CANCEL_PATIENCE)
         stuck = {call_id for call_id, task in open_tasks.items() if not task.done()}
         self._close_records(unfinished, stuck)
 

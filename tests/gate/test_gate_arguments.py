@@ -11,7 +11,7 @@ import pytest
 from oneturn.gate import Allowed, Context, Gate, Refused
 from oneturn.gate.base import Budget
 from oneturn.tools.scope import Allow, Scope
-from oneturn.types import Call, Limits, Tool
+from oneturn.types import Call, Failure, Limits, Tool
 
 
 def tool(required: tuple[str, ...] = (), *, extra: dict[str, Any] | None = None, **properties: Any) -> Tool:
@@ -222,6 +222,8 @@ def test_complaints_are_bounded() -> None:
         {"type": "object", "properties": {"a": {"$ref": "https://example.com/x.json"}}},
         {"type": "object", "properties": {"a": {"$ref": "file:///etc/passwd"}}},
         {"type": "object", "properties": {"a": {"pattern": "("}}},
+        {"type": "object", "properties": {"a": {"pattern": "(a{0,200}){0,200}$"}}},
+        {"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}},
         {"type": "nonsense", "properties": {}},
     ],
 )
@@ -241,3 +243,41 @@ def test_a_changed_tool_is_checked_by_its_new_schema() -> None:
         for value in ("x", 1):
             verdict = gate.decide(Call(1, "tool", "ns.do", (value,)), where)
             assert isinstance(verdict, Allowed) is (value == fits)
+
+
+def test_text_a_pattern_would_read_for_long_is_refused() -> None:
+    kind, message = refusal(tool(a={"type": "string", "pattern": "^a+$"}), "a" * 100_001)
+    assert kind == "TypeError"
+    assert "100,000 characters" in message
+
+
+def test_many_nulls_are_dropped_together() -> None:
+    names = [f"p{number}" for number in range(1_000)]
+    wide = tool(**{name: {"type": "string"} for name in names})
+    assert sent(wide, **{**dict.fromkeys(names), "p7": "x"}) == {"p7": "x"}
+
+
+def test_names_a_script_makes_up_do_not_swell_messages() -> None:
+    long = "x" * 1_000_000
+    anything = tool(extra={"additionalProperties": {"type": "string"}}, a={}, b={"type": "object"})
+    for where, kwargs in [
+        (tool(a={}), {long: 1}),
+        (anything, {long: 1}),
+        (anything, {long: object()}),
+        (anything, {long: b"x"}),
+        (anything, {long: [b"x"]}),
+        (tool(a={"additionalProperties": {"type": "string"}}), {"a": {long: 1}}),
+    ]:
+        _, message = refusal(where, **kwargs)
+        assert len(message) < 1_000
+        assert "x" * 100 in message
+        assert "x" * 400 not in message
+
+
+def test_no_message_leaves_the_gate_longer_than_its_cap() -> None:
+    gate = Gate()
+    gate.guards = (("test", lambda _request, _context: Failure("ValueError", "x" * 1_000_000)),)
+    verdict = gate.decide(Call(1, "tool", "ns.do"), Context(Scope([], []), Limits(), Budget()))
+    assert isinstance(verdict, Refused)
+    assert len(verdict.failure.message) <= 2_001
+    assert len(verdict.record().error) <= 2_001

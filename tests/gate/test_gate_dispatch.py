@@ -15,7 +15,7 @@ from oneturn.gate import Allowed, Dispatcher, Redactor, Reply
 from oneturn.gate.base import Budget
 from oneturn.testing import FakeSource
 from oneturn.tools.base import Blob, Result, Text
-from oneturn.types import Answer, Call, Limits, Tool
+from oneturn.types import Answer, Call, Failure, Limits, Tool
 
 TOOL = Tool("crm.find", source="lab")
 
@@ -35,6 +35,34 @@ class Endless(Exception):
         return "x" * 100_000_000
 
 
+class Masked(Exception):
+    @property
+    def __class__(self) -> Any:
+        raise SystemExit(4)
+
+
+class Lying(Exception):
+    def __str__(self) -> str:
+        return Hostile("lies")
+
+
+class Hostile(str):
+    def __len__(self) -> int:
+        raise SystemExit(5)
+
+    __getitem__ = __str__ = strip = __len__  # type: ignore[assignment]
+
+
+class Nameless(type):
+    @property
+    def __name__(cls) -> Any:
+        raise SystemExit(7)
+
+
+class Unnamed(Exception, metaclass=Nameless):
+    pass
+
+
 class Own(Exception):
     pass
 
@@ -48,11 +76,16 @@ def keep(blob: Blob) -> Mapping[str, Any]:
 
 
 async def send(
-    perform: Callable[[], Any], tool: Tool = TOOL, *, deadline: float = 30.0, secrets: Any = ()
+    perform: Callable[[], Any],
+    tool: Tool = TOOL,
+    *,
+    deadline: float = 30.0,
+    secrets: Any = (),
+    stopped: Any = None,
 ) -> Reply:
     source = FakeSource("lab", lambda _tool, _arguments: perform())
     dispatcher = Dispatcher(Redactor(secrets), deadline)
-    return await dispatcher.send(Allowed(Call(7, "tool", tool.name), tool, {}), source)
+    return await dispatcher.send(Allowed(Call(7, "tool", tool.name), tool, {}), source, stopped=stopped)
 
 
 def receive(
@@ -124,6 +157,79 @@ async def test_no_exception_of_a_tool_gets_out(
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.ERROR])
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: Masked("mask"), "RuntimeError", "crm.find: Masked: mask"),
+        (lambda: Lying(), "RuntimeError", "crm.find: Lying: lies"),
+        (lambda: ValueError(Hostile("lies")), "ValueError", "crm.find: ValueError"),
+        (lambda: KeyError(Hostile("lies")), "KeyError", "crm.find: KeyError"),
+        (lambda: Unnamed(), "RuntimeError", "crm.find: it failed, with an error that cannot be shown"),
+    ],
+)
+async def test_an_exception_that_fights_back_stays_inside(
+    make: Callable[[], BaseException], kind: str, message: str, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(level, "oneturn.gate")
+
+    def perform() -> None:
+        raise make()
+
+    reply = await send(perform)
+    assert reply.failure == Failure(kind, message)
+    reply = Reply(reply.allowed, Result(blocks=(Blob(b"x"),)))
+    answer = Dispatcher(Redactor(), 30.0).receive(reply, Limits(), Budget(), lambda _blob: perform() or {})
+    assert answer.failure == Failure(kind, message)
+
+
+async def forever() -> None:
+    await asyncio.Event().wait()
+
+
+async def cancelling_itself(and_then: Callable[[], Any] = forever) -> Any:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    task.cancel()
+    value = and_then()
+    return await value if asyncio.iscoroutine(value) else value
+
+
+async def test_a_tool_that_cancels_the_task_it_runs_in_gets_a_failure() -> None:
+    reply = await send(cancelling_itself, stopped=lambda: False)
+    assert reply.failure == Failure("RuntimeError", "crm.find: the tool cancelled itself")
+    await asyncio.sleep(0)  # the task goes on as if nothing had happened
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_tool_that_cancels_its_task_and_returns_has_its_result() -> None:
+    reply = await send(lambda: cancelling_itself(lambda: 1), stopped=lambda: False)
+    assert reply.failure is None
+    await asyncio.sleep(0)
+
+
+async def test_the_callers_own_cancellation_goes_through() -> None:
+    stopped: list[bool] = []
+    task = asyncio.create_task(send(forever, stopped=lambda: bool(stopped)))
+    await asyncio.sleep(0)
+    stopped.append(True)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_a_failure_in_taking_a_result_stays_inside() -> None:
+    def refuse(blob: Blob) -> Mapping[str, Any]:
+        raise SystemExit(1)
+
+    reply = Reply(Allowed(Call(7, "tool", TOOL.name), TOOL, {}), Result(blocks=(Blob(b"x"),)))
+    answer = Dispatcher(Redactor(), 30.0).receive(reply, Limits(), Budget(), refuse)
+    assert answer.failure == Failure("RuntimeError", "crm.find: SystemExit: 1")
 
 
 async def test_text_of_any_length_is_capped() -> None:
@@ -295,3 +401,22 @@ def test_a_huge_complaint_about_the_shape_is_cut() -> None:
     answer = receive({"id": "x" * 1_000_000}, SHAPED)
     assert answer.failure is not None
     assert len(answer.failure.message) < 1_000
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"items": {"pattern": "^a$"}}, ["b" * 100_001]),
+        ({"items": {"pattern": "(a{0,200}){0,200}$"}}, ["b"]),
+        ({"$ref": "#"}, 1),
+    ],
+)
+def test_a_check_of_a_result_that_would_take_long_is_left_out(schema: dict[str, Any], value: Any) -> None:
+    assert receive(value, dataclasses.replace(TOOL, output_schema=schema)).value == value
+
+
+def test_a_large_result_of_another_shape_is_a_failure_at_once() -> None:
+    shaped = dataclasses.replace(TOOL, output_schema={"type": "array", "items": {"type": "string"}})
+    answer = receive([1] * 900_000, shaped)
+    assert answer.failure is not None
+    assert answer.failure.message.endswith('1 is not of type "string"')

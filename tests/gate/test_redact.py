@@ -25,7 +25,13 @@ def test_known_secrets_go_whole(text: str, redacted: str) -> None:
 
 
 def test_known_secrets_too_short_to_tell_from_text_are_left() -> None:
-    assert Redactor(["a", "", "true", "12345"]).text("a true story of 12345") == "a true story of 12345"
+    assert Redactor(["a", "", "abc"]).text("a story of abc") == "a story of abc"
+
+
+def test_short_known_secrets_go_where_they_stand_alone() -> None:
+    redactor = Redactor(["true", "12345"])
+    assert redactor.text("pin 12345, or 'true'") == "pin [redacted], or '[redacted]'"
+    assert redactor.text("untrue truely 123456 012345") == "untrue truely 123456 012345"
 
 
 @pytest.mark.parametrize(
@@ -95,11 +101,30 @@ def test_values_that_are_named_as_secrets_go(text: str) -> None:
         "/proc/self/environ",
         "/srv/data/x.csv",
         "C:\\Users\\me\\app.py",
+        "C:/Users/me/app.py",
+        "\\\\srv\\share\\x.txt",
+        "/run/secrets/db_password",
+        "/data/tenant/x.db",
+        "/nix/store/abc-python/bin",
+        "/builds/group/project",
+        "/boot/grub/grub.cfg",
+        "/Library/Keychains/login",
+        "/unheard/of/root/settings.toml",
+        "/unheard/.ssh/key",
     ],
 )
 @pytest.mark.parametrize(
     "around",
-    ["{}", "cannot read {}", "cannot read '{}'", 'File "{}", line 3', "({})", "[Errno 2] No such file: {}."],
+    [
+        "{}",
+        "cannot read {}",
+        "cannot read '{}'",
+        'File "{}", line 3',
+        "({})",
+        "[Errno 2] No such file: {}.",
+        "error:{}",
+        "at={}",
+    ],
 )
 def test_host_paths_go(path: str, around: str) -> None:
     redacted = Redactor().text(around.format(path))
@@ -109,9 +134,29 @@ def test_host_paths_go(path: str, around: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("see file:///home/user/x", "see [path]"),
+        ("see file://localhost/unheard/of", "see [path]"),
+        ("PATH=/usr/bin:/home/bob/bin", "PATH=[path]:[path]"),
+        ("no <mypkg.inner.Client object at 0x7f12>", "no [object]"),
+        ("<function outer.<locals>.<lambda> at 0x7f12ab>", "[object]"),
+        ("outer.<locals>.inner.<locals>.x() takes no y", "[local]() takes no y"),
+        ("GET /v1/export.json or /api/v2/x.csv", "GET /v1/export.json or /api/v2/x.csv"),
+        ("/api/../home/me", "[path]"),
+    ],
+)
+def test_what_names_the_inside_of_the_host_goes(text: str, redacted: str) -> None:
+    assert Redactor().text(text) == redacted
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",
+        "PATCH /repos/o/r/issues/7: see /users/{id}/orders",
+        "http://localhost:8080/home/me/x.py and https://x.example/etc/y",
+        "a <b> c at 0x10",
         "the issue is closed",
         "404 for https://api.example.com/home/users/7?page=2#top",
         "GET /api/v1/users/7 gave 404",
@@ -153,6 +198,18 @@ def test_a_secret_across_the_cut_does_not_show() -> None:
     for count in range(1, 200):
         assert "kJ8" not in Redactor([secret]).text(f"{secret} " * count, cap=100)
         assert "ghp_" not in Redactor().text(f"ghp_{'x1' * 40} " * count, cap=100)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/", "/a", "/home/a.", "a.", "<", "< at 0x", "a<locals>", "<locals>", "\\\\a", "C:\\a ", "C:/", "file:",
+     "file://a", "eyJ-", "eyJaaaaaaaa.", "bearer ", "://a:", "token=", "a-", "/a/.", "x"],
+)  # fmt: skip
+def test_a_megabyte_of_hostile_text_is_searched_once(text: str) -> None:
+    text *= 1_000_000 // len(text)
+    began = time.perf_counter()
+    Redactor(["kJ8x2Qp9", "1234"]).text(text, cap=len(text))
+    assert time.perf_counter() - began < 20.0
 
 
 def test_redacting_hostile_text_takes_no_time() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from oneturn.types import Call, Failure
 
 from .arguments import Arguments
-from .base import Allowed, Budget, Context, Guard, Refused, Request, Verdict
+from .base import Allowed, Budget, Context, Guard, Refused, Request, Verdict, capped
 from .dispatch import Dispatcher, Reply
 from .guards import budgets, scope
 from .redact import Redactor
@@ -35,7 +35,7 @@ class Gate:
         for name, guard in self.guards:
             passed = guard(request, context)
             if isinstance(passed, Failure):
-                return Refused(call, name, passed, request.tool)
+                return Refused(call, name, capped(passed), request.tool)
             request = passed
         assert request.tool is not None
         assert request.arguments is not None

@@ -18,21 +18,20 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-import jsonschema_rs
-
 from oneturn.errors import ValueRefused
 from oneturn.tools.names import parameter_names
 from oneturn.tools.signature import signature
 from oneturn.types import Failure, Tool
 from oneturn.values import plain
 
-from .base import Context, Request, no_remote
+from .base import SHOWN, Context, Request, cut
+from .schemas import Schema
 
 _SHOWN = 300  # characters of a complaint or a signature in an error
 
 
 class _Shape:
-    """A tool's input schema made ready: names, what is optional, and a compiled validator."""
+    """A tool's input schema made ready: names, what is optional, and the compiled schema."""
 
     def __init__(self, tool: Tool) -> None:
         schema = tool.input_schema
@@ -42,35 +41,28 @@ class _Shape:
         self.names = parameter_names(schema)
         # JSON Schema lets unnamed extras pass; a model's misspelt argument must not.
         self.open = bool(schema.get("additionalProperties")) or bool(schema.get("patternProperties"))
-        self.validator = jsonschema_rs.validator_for(dict(schema), retriever=no_remote)
-
-    def accepts(self, arguments: Mapping[str, Any]) -> bool:
-        return bool(self.validator.is_valid(arguments))
+        self.schema = Schema(schema)
 
 
 class Arguments:
-    """The guard. Holds one compiled schema per tool name, remade when the tool changes."""
+    """The guard. Holds what it made of each tool's schema, by name, remade when the tool changes."""
 
     def __init__(self) -> None:
-        self._shapes: dict[str, _Shape] = {}
+        self._shapes: dict[str, tuple[Tool, _Shape | Failure]] = {}
 
     def __call__(self, request: Request, context: Context) -> Request | Failure:
         """Bind, copy and check the arguments."""
         tool = request.tool
         assert tool is not None, "the scope guard comes first"
-        try:
-            shape = self._shape(tool)
-        except Exception as error:
-            reason = str(error).partition("\n")[0][:_SHOWN]
-            return Failure(
-                "RuntimeError", f"{tool.name} cannot be called: its input schema is unusable ({reason})"
-            )
+        shape = self._shape(tool)
+        if isinstance(shape, Failure):
+            return shape
         bound = _bind(request, tool, shape)
         if isinstance(bound, Failure):
             return bound
         try:
             copies = {
-                name: plain(value, context.limits, what=f"argument {name!r}", from_script=True)
+                name: plain(value, context.limits, what=f"argument {cut(name)!r}", from_script=True)
                 for name, value in bound.items()
             }
         except ValueRefused as error:
@@ -78,11 +70,21 @@ class Arguments:
         checked = _check(copies, shape)
         return checked if isinstance(checked, Failure) else Request(request.call, tool, checked)
 
-    def _shape(self, tool: Tool) -> _Shape:
-        shape = self._shapes.get(tool.name)
-        if shape is None or shape.tool is not tool:
-            shape = self._shapes[tool.name] = _Shape(tool)
-        return shape
+    def _shape(self, tool: Tool) -> _Shape | Failure:
+        known = self._shapes.get(tool.name)
+        if known is None or known[0] is not tool:
+            known = self._shapes[tool.name] = (tool, _made(tool))
+        return known[1]
+
+
+def _made(tool: Tool) -> _Shape | Failure:
+    try:
+        return _Shape(tool)
+    except Exception as error:
+        reason = str(error).partition("\n")[0][:_SHOWN]
+        return Failure(
+            "RuntimeError", f"{tool.name} cannot be called: its input schema is unusable ({reason})"
+        )
 
 
 def _bind(request: Request, tool: Tool, shape: _Shape) -> dict[str, Any] | Failure:
@@ -95,11 +97,11 @@ def _bind(request: Request, tool: Tool, shape: _Shape) -> dict[str, Any] | Failu
     for given, value in kwargs.items():
         name = shape.names.get(given, given)
         if name in bound:
-            return _wrong(tool, f"got two values for argument {given!r}")
+            return _wrong(tool, f"got two values for argument {cut(given)!r}")
         if name not in shape.properties and not shape.open:
-            near = difflib.get_close_matches(given, shape.names, n=1)
+            near = difflib.get_close_matches(given[:SHOWN], shape.names, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
-            return _wrong(tool, f"has no argument {given!r}{meant}")
+            return _wrong(tool, f"has no argument {cut(given)!r}{meant}")
         bound[name] = value
     return bound
 
@@ -108,7 +110,7 @@ def _check(arguments: dict[str, Any], shape: _Shape) -> dict[str, Any] | Failure
     """The arguments as they will be sent, or the first thing that is wrong with them."""
     missing = sorted(shape.required - arguments.keys())
     if missing:
-        return _wrong(shape.tool, f"needs {', '.join(map(repr, missing))}")
+        return _wrong(shape.tool, f"needs {cut(', '.join(map(repr, missing)), _SHOWN)}")
     tool = shape.tool
     raw: dict[str, bytes] = {}
     for name, value in arguments.items():
@@ -120,14 +122,15 @@ def _check(arguments: dict[str, Any], shape: _Shape) -> dict[str, Any] | Failure
                 raw[name] = value
                 arguments[name] = ""
             else:
-                return _wrong(tool, f"takes no bytes for {name!r}; decode them to text first")
+                return _wrong(tool, f"takes no bytes for {cut(name)!r}; decode them to text first")
         elif _holds_bytes(value):
-            return _wrong(tool, f"takes bytes only as a whole argument, not inside {name!r}")
-    if not shape.accepts(arguments):
+            return _wrong(tool, f"takes bytes only as a whole argument, not inside {cut(name)!r}")
+    if why := shape.schema.too_much(arguments):
+        return _wrong(tool, f"cannot take these arguments: {why}; send less")
+    if not shape.schema.accepts(arguments):
         arguments = _without_nulls(arguments, shape)
-        error = next(iter(shape.validator.iter_errors(arguments)), None)
-        if error is not None:
-            return _wrong(tool, _complaint(error))
+        if not shape.schema.accepts(arguments):
+            return _wrong(tool, _complaint(*shape.schema.complaint(arguments)))
     return {**_integral(arguments, shape), **raw}
 
 
@@ -141,13 +144,13 @@ def _holds_bytes(value: Any) -> bool:
 
 def _without_nulls(arguments: Mapping[str, Any], shape: _Shape) -> dict[str, Any]:
     """None for an optional parameter that has no place for null means: not given."""
-    kept = dict(arguments)
-    for name, value in arguments.items():
-        if value is None and name not in shape.required and name in shape.properties:
-            errors = shape.validator.iter_errors(kept)
-            if any(list(error.instance_path)[:1] == [name] for error in errors):
-                del kept[name]
-    return kept
+    nulls = [
+        name
+        for name, value in arguments.items()
+        if value is None and name not in shape.required and name in shape.properties
+    ]
+    refused = shape.schema.null_refused(nulls) if nulls else set()
+    return {name: value for name, value in arguments.items() if value is not None or name not in refused}
 
 
 def _integral(arguments: Mapping[str, Any], shape: _Shape) -> dict[str, Any]:
@@ -179,13 +182,10 @@ def _declared(declared: Any) -> Mapping[str, Any]:
     return declared if isinstance(declared, Mapping) else {}
 
 
-def _complaint(error: jsonschema_rs.ValidationError) -> str:
-    path = "".join(f"[{part!r}]" if index else str(part) for index, part in enumerate(error.instance_path))
-    text = error.message if len(error.message) <= _SHOWN else f"{error.message[:_SHOWN]}…"
-    return f"got a wrong {path!r}: {text}" if path else text
+def _complaint(place: list[str | int], why: str) -> str:
+    path = cut("".join(f"[{cut(str(part))!r}]" if index else str(part) for index, part in enumerate(place)))
+    return f"got a wrong {path!r}: {cut(why, _SHOWN)}" if path else cut(why, _SHOWN)
 
 
 def _wrong(tool: Tool, what: str) -> Failure:
-    shown = signature(tool)
-    shown = shown if len(shown) <= 2 * _SHOWN else f"{shown[: 2 * _SHOWN]}…"
-    return Failure("TypeError", f"{tool.name}() {what}. Signature: {shown}")
+    return Failure("TypeError", f"{tool.name}() {what}. Signature: {cut(signature(tool), 2 * _SHOWN)}")

@@ -10,7 +10,21 @@ from oneturn.tools.scope import Scope
 from oneturn.types import Call, CallRecord, Failure, Limits, Tool
 
 SHOWN = 200
-"""Characters shown of a name the script made up."""
+"""Characters shown of a name or a path the script made up."""
+MAX_MESSAGE = 2_000
+"""Characters of a failure's message when it leaves the gate."""
+
+
+def cut(text: str, most: int = SHOWN) -> str:
+    """`text`, or its first `most` characters and an ellipsis."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def capped(failure: Failure) -> Failure:
+    """A failure as it may leave the gate, with a message of bounded length."""
+    if len(failure.message) <= MAX_MESSAGE:
+        return failure
+    return Failure(failure.kind, cut(failure.message, MAX_MESSAGE))
 
 
 @dataclass(slots=True)
@@ -61,15 +75,10 @@ class Refused:
         """How the call goes on record. A tool that is not there counts as the worst it could be."""
         call = self.call
         effect = self.tool.effect if self.tool else "destructive"
-        name = self.tool.name if self.tool else call.name[:SHOWN]
+        name = self.tool.name if self.tool else cut(call.name)
         return CallRecord(call.id, name, effect, "refused", 0.0, call.position, self.failure.message)
 
 
 Verdict = Allowed | Refused
 Guard = Callable[[Request, Context], Request | Failure]
 """Passes a request on, possibly completed, or says why not."""
-
-
-def no_remote(uri: str) -> Any:
-    """The retriever of every schema validator: a stranger's schema must not make us fetch anything."""
-    raise ValueError(f"a schema may not refer to {uri}")

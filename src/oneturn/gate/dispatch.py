@@ -16,16 +16,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jsonschema_rs
-
 from oneturn.errors import EffectUnknown, SourceError, ToolError, ValueRefused
 from oneturn.tools.base import Blob, Result, Source
 from oneturn.tools.results import value_of
 from oneturn.types import Answer, CallRecord, CallStatus, Failure, Limits, Tool
 from oneturn.values import copy, measure
 
-from .base import Allowed, Budget, no_remote
+from .base import Allowed, Budget, capped, cut
 from .redact import Redactor
+from .schemas import Schema
 
 log = logging.getLogger("oneturn.gate")
 
@@ -83,15 +82,25 @@ class Dispatcher:
     def __init__(self, redactor: Redactor, deadline: float) -> None:
         self.redactor = redactor
         self._deadline = deadline
-        self._shapes: dict[str, tuple[Tool, Any]] = {}
+        self._shapes: dict[str, tuple[Tool, Schema | None]] = {}
 
-    async def send(self, allowed: Allowed, source: Source, *, left: float = math.inf) -> Reply:
+    async def send(
+        self,
+        allowed: Allowed,
+        source: Source,
+        *,
+        left: float = math.inf,
+        stopped: Callable[[], bool] | None = None,
+    ) -> Reply:
         """Send one call and wait. Never raises, except for cancellation of the task itself.
 
         Args:
             allowed: What to send.
             source: Where to.
             left: Seconds after which whoever waits cancels this anyway.
+            stopped: Whether whoever waits has cancelled this task. A tool runs in the same task and
+                can cancel it too; only the caller can tell the two apart. Without it every
+                cancellation of the task counts as the caller's.
         """
         tool = allowed.tool
         seconds = tool.timeout if tool.timeout is not None else self._deadline
@@ -103,21 +112,24 @@ class Dispatcher:
             async with guard:
                 result = await source.call(tool, allowed.arguments)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if stopped() if stopped is not None else _cancelling():
                 raise
+            await _uncancel()
             failure = Failure("RuntimeError", f"{tool.name}: the tool cancelled itself")
         except BaseException as error:
-            if isinstance(error, TimeoutError) and isinstance(guard, asyncio.Timeout) and guard.expired():
+            late = isinstance(guard, asyncio.Timeout) and guard.expired()
+            if late and issubclass(type(error), TimeoutError):
                 in_doubt = tool.effect != "read"
                 doubt = "; it may still take effect" if in_doubt else ""
                 failure = Failure("TimeoutError", f"{tool.name} gave no answer within {seconds:g} s{doubt}")
             else:
-                in_doubt = isinstance(error, EffectUnknown)
+                in_doubt = issubclass(type(error), EffectUnknown)
                 failure = self._failure(tool, error)
         else:
+            if stopped is not None and _cancelling() and not stopped():
+                await _uncancel()  # it cancelled itself and did not wait to see
             return Reply(allowed, result, None, time.monotonic() - began)
-        return Reply(allowed, Result(), failure, time.monotonic() - began, in_doubt)
+        return Reply(allowed, Result(), capped(failure), time.monotonic() - began, in_doubt)
 
     def receive(self, reply: Reply, limits: Limits, budget: Budget, keep: Keep) -> Answer:
         """The answer the script gets: the result by the result rule, bounded, counted and copied."""
@@ -126,7 +138,7 @@ class Dispatcher:
             return Answer(call_id, failure=reply.failure)
         try:
             return Answer(call_id, self._checked(tool, value_of(tool, reply.result, keep), limits, budget))
-        except Exception as error:
+        except BaseException as error:
             return Answer(call_id, failure=self._failure(tool, error))
 
     def _checked(self, tool: Tool, value: Any, limits: Limits, budget: Budget) -> Any:
@@ -146,32 +158,73 @@ class Dispatcher:
     def _check_shape(self, tool: Tool, value: Any) -> None:
         known = self._shapes.get(tool.name)
         if known is None or known[0] is not tool:
-            known = self._shapes[tool.name] = (tool, _validator(tool.output_schema))
+            known = self._shapes[tool.name] = (tool, _schema(tool.output_schema))
+        schema = known[1]
+        # A schema nobody can use, or not in reasonable time, is nothing to hold a result to.
+        if schema is None or schema.too_much(value):
+            return
         try:
-            error = next(iter(known[1].iter_errors(value)), None) if known[1] is not None else None
+            if schema.accepts(value):
+                return
+            _, why = schema.complaint(value)
         except ValueError:
             return  # bytes in the result: JSON Schema has nothing to say about them
-        if error is not None:
-            raise ValueRefused(f"its result is not of the declared shape: {error.message[:300]}")
+        raise ValueRefused(f"its result is not of the declared shape: {cut(why, 300)}")
 
     def _failure(self, tool: Tool, error: BaseException) -> Failure:
-        log.info("%s failed", tool.name, exc_info=error)
+        """What the script is told. An exception is a stranger's code as well: nothing of it gets out."""
         try:
-            text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-        except BaseException:  # even __str__ is a stranger's code
-            text = ""
-        kind = next((kind.__name__ for kind in _KEPT if isinstance(error, kind)), "RuntimeError")
-        if isinstance(error, ValueRefused):
-            kind, text = "ValueError", f"the call was made, but {text}"
-        elif not isinstance(error, (ToolError, SourceError)) and kind == "RuntimeError":
-            text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        text = self.redactor.text(text).strip() or type(error).__name__
-        return Failure(kind, f"{tool.name}: {text}")
+            log.info("%s failed", tool.name, exc_info=error)
+        except BaseException:
+            log.info("%s failed, and its traceback cannot be shown", tool.name)
+        try:
+            kind, text = _told(error)
+            return capped(Failure(kind, f"{tool.name}: {self.redactor.text(text).strip() or _name(error)}"))
+        except BaseException:
+            return Failure("RuntimeError", f"{tool.name}: it failed, with an error that cannot be shown")
 
 
-def _validator(schema: Mapping[str, Any] | None) -> Any:
-    """A compiled schema, or None when nobody can use it: then there is nothing to hold a result to."""
+def _told(error: BaseException) -> tuple[str, str]:
+    """The builtin exception a script sees, and the text. Trusts the type, never `__class__`."""
+    cls = type(error)
     try:
-        return jsonschema_rs.validator_for(dict(schema or {}), retriever=no_remote)
+        text = _text(error.args[0] if issubclass(cls, KeyError) and error.args else error)
+    except BaseException:
+        text = ""
+    if issubclass(cls, ValueRefused):
+        return "ValueError", f"the call was made, but {text}"
+    kind = next((kind.__name__ for kind in _KEPT if issubclass(cls, kind)), "RuntimeError")
+    if kind == "RuntimeError" and not issubclass(cls, (ToolError, SourceError)):
+        text = f"{_name(error)}: {text}" if text else _name(error)
+    return kind, text
+
+
+def _text(thing: object) -> str:
+    """`str(thing)` as a real `str`: `__str__` may return a subclass with methods of its own."""
+    return str.__str__(str(thing))
+
+
+def _name(error: BaseException) -> str:
+    return cut(_text(type(error).__name__))
+
+
+def _schema(declared: Mapping[str, Any] | None) -> Schema | None:
+    """A schema made ready, or None when nobody can use it."""
+    try:
+        return Schema(declared or {})
     except Exception:
         return None
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _uncancel() -> None:
+    """Take back what the tool did to the task it shares with us."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # a cancellation that was asked for and not delivered yet arrives here

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from oneturn.types import Failure
 
-from .base import SHOWN, Context, Request
+from .base import Context, Request, cut
 
 
 def scope(request: Request, context: Context) -> Request | Failure:
@@ -15,7 +15,7 @@ def scope(request: Request, context: Context) -> Request | Failure:
         return Request(request.call, tool)
     allowed_elsewhere = context.scope.status(name) == "forbidden"
     near = [] if allowed_elsewhere else context.scope.nearest(name)
-    name = name if len(name) <= SHOWN else f"{name[:SHOWN]}…"
+    name = cut(name)
     if allowed_elsewhere:
         return Failure("PermissionError", f"{name} is not allowed here")
     if near:

@@ -13,7 +13,7 @@ _PATTERNS = (
     re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}"),
     re.compile(r"\b(sk|pk|rk|ghp|gho|ghs|ghu|github_pat|glpat|xox[abprs]|hf)[-_][A-Za-z0-9_-]{10,}"),
     re.compile(r"\bA(KI|SI)A[A-Z0-9]{16}\b"),
-    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+    re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
     re.compile(r"(?<=://)[^\s/:@]+:[^\s/@]+(?=@)"),
 )
 # A value that is named as a credential: `API_KEY=…`, `"token": "…"`. The name stays, for the reader.
@@ -22,24 +22,49 @@ _NAMED = re.compile(
     r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token|secret|password|passwd|authorization)"
     r"[\"']?\s{0,3}[=:]\s{0,3}[\"']?)(?:(?:bearer|basic|token)\s{1,3})?[^\s\"',;&]{4,}"
 )
-# Absolute paths of the host. Short ones such as "/" or "/api" are more often URLs than files.
-_PATH = re.compile(
-    r"(?<![\w:/.])/(?:home|root|usr|etc|var|opt|tmp|srv|mnt|proc|sys|dev|Users|private|lib\w*|app|work\w*)"
-    r"(?:/[\w.@+~-]+)+/?|\b[A-Za-z]:\\(?:[\w .@+~-]+\\?)+"
+# Absolute paths of two or more parts. What follows a word, a dot, a slash or a bracket is the rest
+# of something else: a URL after its host, a relative path. `file://` leads to the host, though.
+_POSIX = re.compile(r"(?:\bfile:(?://[\w.-]*)?|(?<![\w/.~%]))(/[\w.@+~%=$-]+(?:/+[\w.@+~%=$-]+)+/?)")
+_WINDOWS = re.compile(
+    r"\b[A-Za-z]:(?:\\|/(?!/))[\w .@+~$()\\/-]+|(?<!\\)\\{2,4}[\w.$-]+\\{1,2}[\w .@+~$()\\-]+"
 )
+# Text such as `/users/7/orders` is a file or a route of an API, and a route helps whoever reads it.
+# It is a file when it begins where file systems do, has a hidden part, or ends in a file extension.
+_FILE = re.compile(
+    r"\A/(?:Applications|Library|System|Users|Volumes|app|bin|boot|builds?|cache|code|data|dev|etc|home|lib\w*"
+    r"|media|mnt|nix|opt|private|proc|root|run|sbin|scratch|snap|srv|src|sys|tmp|usr|var|work\w*)/|/\."
+)
+_EXTENSION = re.compile(r"\.[A-Za-z]\w{0,9}[./]{0,3}\Z")
+_ROUTE = re.compile(r"/(?:api|v\d{1,3})/")
+# Objects and functions of the host, by their qualified names and addresses.
+_LOCAL = re.compile(r"(?<![\w.])[\w.]+<locals>(?:[\w.]|<\w+>)*")
+_OBJECT = re.compile(r"<[^<>\n]{1,300} at 0x[0-9a-fA-F]{1,16}>")
+
+
+def _path(found: re.Match[str]) -> str:
+    path = found[1]
+    plain = path == found[0]  # not after `file:`
+    if plain and not _FILE.search(path) and (_ROUTE.match(path) or not _EXTENSION.search(path)):
+        return path
+    return "[path]"
+
+
+def _exactly(secret: str) -> str:
+    return re.escape(secret) if len(secret) >= 6 else rf"(?<!\w){re.escape(secret)}(?!\w)"
 
 
 class Redactor:
     """Takes out what the host knows to be secret and what looks like a credential or a host path.
 
     Args:
-        secrets: Exact strings to remove; those under 6 characters are ignored, since removing
-            them would garble ordinary text.
+        secrets: Exact strings to remove. Those under 6 characters go only where they stand as a
+            word of their own, and those under 4 are ignored: removing them would garble
+            ordinary text.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        known = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+        self._known = re.compile("|".join(map(_exactly, known))) if known else None
         self._margin = max([_LONGEST, *map(len, known)])
 
     def text(self, text: str, cap: int = _CAP) -> str:
@@ -54,7 +79,8 @@ class Redactor:
         for pattern in _PATTERNS:
             text = pattern.sub(_MASK, text)
         text = _NAMED.sub(rf"\1{_MASK}", text)
-        text = _PATH.sub("[path]", text)
+        text = _OBJECT.sub("[object]", _LOCAL.sub("[local]", text))
+        text = _POSIX.sub(_path, _WINDOWS.sub("[path]", text))
         if cut:
             text = text[: -self._margin]
         return text if len(text) <= cap and not cut else f"{text[:cap]}…"
