@@ -76,7 +76,7 @@ def test_a_tool_without_parameters_takes_none() -> None:
         (("t",), {"count": True}, "'count'"),
         (("t",), {"ratio": "0.5"}, "'ratio'"),
         (("t",), {"labels": "bug"}, "'labels'"),
-        (("t",), {"labels": [1]}, "labels"),
+        (("t",), {"labels": [1]}, "a wrong 'labels[0]': 1 is not"),
         ((None,), {}, "'title'"),
         (("t",), {"self": 1}, "'self'"),
         (("t",), {"__class__": 1}, "'__class__'"),

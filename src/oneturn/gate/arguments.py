@@ -183,8 +183,9 @@ def _declared(declared: Any) -> Mapping[str, Any]:
 
 
 def _complaint(place: list[str | int], why: str) -> str:
-    path = cut("".join(f"[{cut(str(part))!r}]" if index else str(part) for index, part in enumerate(place)))
-    return f"got a wrong {path!r}: {cut(why, _SHOWN)}" if path else cut(why, _SHOWN)
+    parts = [part if isinstance(part, int) else cut(part) for part in place]
+    path = cut("".join(f"[{part!r}]" if index else str(part) for index, part in enumerate(parts)))
+    return f"got a wrong {path!r}: {cut(why, _SHOWN)}" if path else f"got wrong arguments: {cut(why, _SHOWN)}"
 
 
 def _wrong(tool: Tool, what: str) -> Failure:

@@ -11,6 +11,7 @@ schema per height. Patterns are counted apart, by the characters they may have t
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -22,7 +23,7 @@ MAX_PARTS = 20_000
 MAX_CHARACTERS = 100_000
 """Characters of a value that a schema with patterns is ready to read."""
 
-_MAX_LOOKS = 200_000_000  # looks times places of a value: about a second
+_MAX_LOOKS = 100_000_000  # looks times places of a value: about a second
 _MAX_READS = 200_000  # looks of patterns times characters of a value: about a second
 _MAX_EXPLAINED = 100_000  # looks times places up to which a wrong value is explained in full
 _MAX_STEPS = 200_000  # of one count of looks
@@ -101,12 +102,12 @@ class Schema:
         places, _, height = _extent(value)
         # An explanation of `anyOf` collects every error of every branch first.
         if self._choices and places * self._looks.at(height) > _MAX_EXPLAINED:
-            return [], "it does not fit the schema; it is too large to say where"
+            return [], "the whole does not fit the schema, and is too large to say where"
         try:
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as error:
             return error.instance_path, error.message
-        return [], "it does not fit the schema"
+        return [], "the whole does not fit the schema"
 
     def null_refused(self, names: list[str]) -> set[str]:
         """Which of these top-level names may not be null, found in one pass over nothing but nulls."""
@@ -123,18 +124,24 @@ class _Looks:
         self._known: dict[tuple[int, int], tuple[int, int, int]] = {}
         self._open: set[int] = set()
         self._totals: list[int] = []
+        self._lock = threading.Lock()  # runs share the tools, and so this
 
     def at(self, height: int) -> int:
         """An upper bound for a value of this height; a scalar has height 0."""
-        # From the lowest up, so that a recursive schema finds the levels below it counted.
-        for each in range(len(self._totals), height + 1):
-            self._open = set()
-            try:
-                here, in_object, in_array = self._count(self._root, each)
-            except RecursionError:
-                here, in_object, in_array = _MAX_LOOKS + 1, 0, 0
-            self._totals.append(here + max(in_object, in_array))
+        if height >= len(self._totals):
+            with self._lock:
+                # From the lowest up, so that a recursive schema finds the levels below it counted.
+                for each in range(len(self._totals), height + 1):
+                    self._totals.append(self._total(each))
         return self._totals[height]
+
+    def _total(self, height: int) -> int:
+        self._open = set()
+        try:
+            here, in_object, in_array = self._count(self._root, height)
+        except RecursionError:
+            return _MAX_LOOKS + 1
+        return here + max(in_object, in_array)
 
     def check(self, parts: list[dict[str, Any]]) -> None:
         """Refuse a schema with a part that looks at one place without end, or far too often."""
