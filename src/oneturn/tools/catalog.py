@@ -183,7 +183,7 @@ def _cut(description: str) -> str:
 def _log(source: str, dropped: Mapping[str, str]) -> None:
     if dropped:
         named = [f"{name}: {reason}" for name, reason in list(dropped.items())[:_LOGGED]]
-        log.warning("%d tools of source %s are left out: %s", len(dropped), source, " ".join(named))
+        log.warning("Left out of source %s, %d in all: %s", source, len(dropped), " ".join(named))
 
 
 def _unique(sources: Mapping[str, tuple[Tool, ...]]) -> dict[str, Tool]:
