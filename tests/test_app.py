@@ -608,6 +608,9 @@ async def test_a_tool_that_cancels_itself_is_a_failure_the_script_can_catch() ->
     async with app:
         outcome = await app.execute("try:\n    await suicidal()\nexcept ToolError as e:\n    print(e)\n'on'")
         assert (await app.execute("'next'")).value == "next"
+        direct = await app.call("suicidal")
+    assert direct.error is not None
+    assert "cancelled itself" in direct.error.message
     assert outcome.value == "on"
     assert "cancelled itself" in outcome.prints
     assert [call.status for call in outcome.calls] == ["failed"]

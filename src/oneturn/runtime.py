@@ -60,6 +60,7 @@ class Runtime:
         self._closed = False
         self._drives: dict[str, Drive] = {}
         self._calls: set[asyncio.Task[tuple[Answer, CallRecord]]] = set()
+        self._dropped: set[asyncio.Task[Any]] = set()
 
     async def execute(self, code: str, *, view: View, limits: Limits, caller: str) -> Outcome:
         """Run a script to its end. What goes wrong in the script is in the outcome.
@@ -89,9 +90,14 @@ class Runtime:
         self._calls.add(work)
         began = time.monotonic()
         try:
-            answer, record = await work
+            answer, record = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self._let_go(work)
+            await asyncio.wait([work])
+            raise
         finally:
             self._calls.discard(work)
+            self._dropped.discard(work)
             self._places.release()
         failure = answer.failure
         status: RunStatus = "failed" if failure else "succeeded"
@@ -115,7 +121,9 @@ class Runtime:
         if tool.timeout is None or tool.timeout > limits.timeout:
             verdict = replace(verdict, tool=replace(tool, timeout=limits.timeout))
         try:
-            reply = await parts.dispatcher.send(verdict, parts.sources(tool.source))
+            reply = await parts.dispatcher.send(
+                verdict, parts.sources(tool.source), stopped=lambda: asyncio.current_task() in self._dropped
+            )
         except asyncio.CancelledError:
             if not self._closed:
                 raise
@@ -151,12 +159,17 @@ class Runtime:
         for drive in drives:
             self.cancel(drive.id)
         for call in calls:
-            call.cancel()
+            self._let_go(call)
         for drive in drives:
             await drive.over.wait()
         await asyncio.gather(*calls, return_exceptions=True)
         self.parts.threads.shutdown(wait=False)
         await asyncio.to_thread(self.parts.sandbox.close)
+
+    def _let_go(self, call: asyncio.Task[tuple[Answer, CallRecord]]) -> None:
+        """Cancel a direct call. Remembered, because a tool shares its task and may cancel it too."""
+        self._dropped.add(call)
+        call.cancel()
 
     async def _take_place(self) -> None:
         if self._places.locked():
