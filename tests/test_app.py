@@ -614,3 +614,32 @@ async def test_a_tool_that_cancels_itself_is_a_failure_the_script_can_catch() ->
     assert outcome.value == "on"
     assert "cancelled itself" in outcome.prints
     assert [call.status for call in outcome.calls] == ["failed"]
+
+
+async def test_an_answer_that_comes_during_a_pause_waits_for_its_await() -> None:
+    app = CodeMode(allow=["*"])
+
+    @app.tool(effect="read")
+    async def soon() -> int:
+        await asyncio.sleep(0.05)
+        return 7
+
+    async with app:
+        outcome = await app.execute("import time\nlater = soon()\ntime.sleep(0.2)\nawait later")
+    assert outcome.error is None
+    assert outcome.value == 7
+
+
+async def test_a_loop_after_a_call_is_not_blamed_on_the_call() -> None:
+    app = CodeMode(allow=["*"])
+
+    @app.tool(effect="read")
+    async def soon() -> int:
+        await asyncio.sleep(0.05)
+        return 7
+
+    async with app:
+        outcome = await app.execute("await soon()\nwhile True:\n    pass", timeout=0.5)
+    assert outcome.error is not None
+    assert outcome.error.kind == "TimeoutError"
+    assert outcome.error.position is None

@@ -47,7 +47,7 @@ log = logging.getLogger("oneturn.run")
 # How long the worker thread waits for an answer before it is given back: longer than a hop
 # between threads, shorter than anything a person or another run would notice.
 _GRACE = 0.002
-_CANCEL_PATIENCE = 1.0
+CANCEL_PATIENCE = 1.0
 CANCELLED = ScriptError(
     "Cancelled", "the run was cancelled", hint="Look at the calls that were made before running it again."
 )
@@ -261,7 +261,7 @@ class Drive:
         for call_id, _ in tasks:
             self._let_go(call_id)
         if tasks:
-            await asyncio.wait([task for _, task in tasks], timeout=_CANCEL_PATIENCE)
+            await asyncio.wait([task for _, task in tasks], timeout=CANCEL_PATIENCE)
         stuck = {call_id for call_id, task in open_tasks.items() if not task.done()}
         self._close_records(unfinished, stuck)
 
@@ -326,7 +326,14 @@ class Drive:
 
     def _advance(self) -> Finished | None:
         """Take steps until the script ends (its end) or only waits (None)."""
-        step = self._start() if self._run is None else self._resume(self._take(self._pending))
+        if self._run is None:
+            step = self._start()
+        else:
+            ready = self._take(self._pending)
+            if not ready:
+                return None  # something came, and not what the script waits for
+            self._pending = ()
+            step = self._resume(ready)
         while True:
             if isinstance(step, Finished):
                 return step

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from .drive import CANCELLED, Drive, Parts
+from .drive import CANCEL_PATIENCE, CANCELLED, Drive, Parts
 from .errors import SandboxBusy, SandboxClosed
 from .gate import Context, Dispatcher, Gate, Refused, Reply
 from .gate.base import Budget
@@ -93,7 +93,7 @@ class Runtime:
             answer, record = await asyncio.shield(work)
         except asyncio.CancelledError:
             self._let_go(work)
-            await asyncio.wait([work])
+            await asyncio.wait([work], timeout=CANCEL_PATIENCE)
             raise
         finally:
             self._calls.discard(work)
@@ -162,7 +162,8 @@ class Runtime:
             self._let_go(call)
         for drive in drives:
             await drive.over.wait()
-        await asyncio.gather(*calls, return_exceptions=True)
+        if calls:
+            await asyncio.wait(calls, timeout=CANCEL_PATIENCE)
         self.parts.threads.shutdown(wait=False)
         await asyncio.to_thread(self.parts.sandbox.close)
 

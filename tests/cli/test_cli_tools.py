@@ -170,3 +170,10 @@ def test_what_tools_say_cannot_steer_the_terminal(project):
     assert "\x1b" not in shown
     assert "\\x1b]0;owned\\x07" in shown
     assert project.run("run", "s.py").out == "\x1b]0;owned\x07\n\x1b[2J\n"
+
+
+def test_too_many_queries_are_refused_in_a_sentence(project):
+    ran = project.run("tools", "search", *["rename"] * 25, "--app", "shop:app")
+    assert ran.code == 2
+    assert "at most 20 queries" in ran.err
+    assert "Traceback" not in ran.err

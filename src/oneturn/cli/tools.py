@@ -108,7 +108,10 @@ def search_tools(
         built = prepare(app, config, allow).app
         asyncio.run(_open(built, verbose))
         view = built.view()
-        result = view.search(queries, limit, effect=effect, namespace=namespace)
+        try:
+            result = view.search(queries, limit, effect=effect, namespace=namespace)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         if as_json:
             found = [{**_line(match.tool), "score": round(match.score, 4)} for match in result.matches]
             write_json({"tools": found, "total": result.total, "problems": built.problems})
