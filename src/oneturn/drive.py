@@ -59,13 +59,7 @@ _IN_DOUBT = "it was sent and not waited for: whether it took effect is unknown"
 class Parts:
     """What every run of a runtime shares.
 
-    Attributes:
-        sandbox: Where scripts run.
-        gate: Decides about calls.
-        dispatcher: Sends the calls that the gate allows.
-        sources: Finds the source of a tool by `Tool.source`.
-        artifacts: Where blobs of results go.
-        threads: Where steps are taken.
+    `sources` finds a source by `Tool.source`; steps are taken on `threads`.
     """
 
     sandbox: Sandbox
