@@ -23,13 +23,14 @@ from .errors import ArtifactNotFound, SandboxError, ValueRefused
 from .gate import Allowed, Context, Dispatcher, Gate, Refused, Reply
 from .gate.base import Budget
 from .journal.artifacts import ArtifactStore
-from .program import Program, check, hint, parse
+from .program import Program, hint, parse
 from .sandbox.base import Sandbox, SandboxRun
 from .tools.base import Blob, Source
 from .types import (
     Answer,
     Call,
     CallRecord,
+    Diagnostic,
     Failure,
     Finished,
     Limits,
@@ -102,6 +103,7 @@ class Drive:
             view, lambda artifact_id: parts.artifacts.get(artifact_id, caller=caller).data
         )
         self._program: Program | None = None
+        self._warnings: tuple[Diagnostic, ...] = ()
         self._run: SandboxRun | None = None
         self._inbox: queue.SimpleQueue[Reply | Answer] = queue.SimpleQueue()
         self._answers: list[Answer] = []
@@ -295,6 +297,7 @@ class Drive:
             seconds=time.monotonic() - self._began,
             caller=self._caller,
             isolation=self._parts.sandbox.isolation,
+            warnings=self._warnings,
         )
 
     def _placed(self, error: ScriptError) -> ScriptError:
@@ -352,9 +355,10 @@ class Drive:
         if isinstance(program, ScriptError):
             return Finished(error=program)
         self._program = program
-        problem = check(program, lambda name: self._view.scope.get(name) is not None)
-        if problem is not None:
-            return Finished(error=problem)
+        checked = self._view.check(program)
+        self._warnings = checked.warnings
+        if checked.error is not None:
+            return Finished(error=checked.error)
         run = self._parts.sandbox.open(self._limits, secrets.randbits(63))
         self._run = run
         if self._stopped is not None:

@@ -27,6 +27,9 @@ RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
 CallStatus = Literal["ok", "failed", "refused", "cancelled", "unknown"]
 """How one call ended. `unknown`: it was sent and we stopped waiting, so its effect is in doubt."""
 
+CacheScope = Literal["run", "session", "shared"]
+"""Who shares a cached result: one run, one caller's runs, or every caller."""
+
 IsolationLevel = Literal["interpreter"]
 """The isolation levels that exist, weakest first."""
 
@@ -37,7 +40,10 @@ class Tool:
 
     `name` is dotted, valid Python and unique in its catalog; `original` is the source's own
     spelling. `input_schema` is a JSON Schema object whose property order is the positional
-    order; `output_schema` is None when the source declares none.
+    order; `output_schema` is None when the source declares none. `examples` are short pieces of
+    script that call it, `notes` one-line warnings and rate limits for whoever writes a script.
+    `holds_output` says whether a result that is not of the declared shape is refused; a source whose
+    declarations are known to be loose says no.
     """
 
     name: str
@@ -51,6 +57,9 @@ class Tool:
     original: str = ""
     results: ResultRule = "auto"
     timeout: float | None = None
+    examples: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    holds_output: bool = True
 
     @property
     def namespace(self) -> str:
@@ -122,6 +131,25 @@ class ScriptError:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """What a check before the run found in one place. `blocks` when the script must not run with it."""
+
+    kind: str
+    message: str
+    position: Position
+    hint: str = ""
+    blocks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRule:
+    """How long results of a read tool are kept, in seconds, and who shares them."""
+
+    ttl: float
+    per: CacheScope = "session"
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A step: the script is suspended.
 
@@ -187,11 +215,16 @@ class CallRecord:
     seconds: float
     position: Position | None = None
     error: str = ""
+    cached: bool = False
+    """Answered from the cache: nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the caller of a run gets back. `cut_prints` counts the printed characters dropped."""
+    """What the caller of a run gets back. `cut_prints` counts the printed characters dropped.
+
+    `warnings` is what the check before the run found that did not stop it.
+    """
 
     run_id: str
     status: RunStatus
@@ -203,6 +236,7 @@ class Outcome:
     seconds: float = 0.0
     caller: str = "local"
     isolation: IsolationLevel = "interpreter"
+    warnings: tuple[Diagnostic, ...] = ()
 
     @property
     def ok(self) -> bool:

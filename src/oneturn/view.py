@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from .checking import Checked, check_script
 from .program import Program
 from .sandbox.base import Script
 from .tools.scope import Scope
@@ -46,6 +47,10 @@ class View:
     ) -> SearchResult:
         """The best tools for one or several queries."""
         return self.index.search(queries, limit, effect=effect, namespace=namespace)
+
+    def check(self, program: Program) -> Checked:
+        """What is wrong with a script, before anything of it runs."""
+        return check_script(program, self.scope)
 
     def describe(self, name: str) -> str | None:
         """Everything about one tool as text, or None when it is not in scope."""
