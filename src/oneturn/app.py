@@ -6,34 +6,29 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .errors import ConfigError, SourceError
-from .tools.base import Source
+from .toolbox import Toolbox
 from .tools.catalog import Catalog
 from .tools.function import FunctionSource
-from .tools.names import identifier
 from .tools.scope import Allow, Scope, allow_from_env
-from .tools.sources import Sources
 from .types import Effect, Limits, Outcome, ResultRule, Tool
 
 if TYPE_CHECKING:
     from .journal.artifacts import Artifact
     from .runtime import Runtime
     from .sandbox.base import Sandbox
-    from .tools.mcp import McpServer
     from .tools.search import SearchResult
     from .view import View
 
-F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 AllowLike = str | Iterable[str] | None
 _VIEWS = 64  # allow-lists whose scope and search index are kept
 
 
-class CodeMode:
+class CodeMode(Toolbox):
     """Your tools, behind one gate, for scripts a model writes.
 
     ```python
@@ -85,176 +80,12 @@ class CodeMode:
         self._tool_timeout = tool_timeout
         self._runs = runs
         self._sandbox = sandbox
-        self._functions = FunctionSource(self.limits)
-        catalog = Catalog(effects=self._effects, results=self._results)
-        self._sources = Sources(catalog, self._functions)
+        super().__init__(Catalog(effects=self._effects, results=self._results), FunctionSource(self.limits))
         self._views: dict[tuple[int, Allow], View] = {}
         self._runtime: Runtime | None = None
         self._opening: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: asyncio.Runner | None = None
-
-    # --- tools in
-
-    @overload
-    def tool(
-        self,
-        function: F,
-        /,
-        *,
-        name: str | None = None,
-        namespace: str = "",
-        description: str | None = None,
-        effect: Effect | None = None,
-        labels: Iterable[str] = (),
-        results: ResultRule = "auto",
-        timeout: float | None = None,
-    ) -> F: ...
-
-    @overload
-    def tool(
-        self,
-        function: None = None,
-        /,
-        *,
-        name: str | None = None,
-        namespace: str = "",
-        description: str | None = None,
-        effect: Effect | None = None,
-        labels: Iterable[str] = (),
-        results: ResultRule = "auto",
-        timeout: float | None = None,
-    ) -> Callable[[F], F]: ...
-
-    def tool(
-        self,
-        function: F | None = None,
-        /,
-        *,
-        name: str | None = None,
-        namespace: str = "",
-        description: str | None = None,
-        effect: Effect | None = None,
-        labels: Iterable[str] = (),
-        results: ResultRule = "auto",
-        timeout: float | None = None,
-    ) -> F | Callable[[F], F]:
-        """Offer a function, sync or async, as a tool; as a decorator, bare or with options.
-
-        Args:
-            function: What to call. Its type hints, defaults and docstring become the schema.
-            name: The tool's name; the function's own when not given.
-            namespace: Where it is found: `namespace="crm"` makes `tools.crm.<name>`.
-            description: Instead of the docstring's.
-            effect: `"read"`, `"write"` or `"destructive"` (the default).
-            labels: Free words to filter by.
-            results: The result rule, see `oneturn.tools.results`.
-            timeout: Seconds one call may take.
-
-        Raises:
-            ToolDefinitionError: The name collides or is reserved, or a hint has no schema.
-        """
-
-        def register(target: F) -> F:
-            self._functions.add(
-                target,
-                name=name,
-                namespace=namespace,
-                description=description,
-                effect=effect,
-                labels=labels,
-                results=results,
-                timeout=timeout,
-            )
-            return target
-
-        return register if function is None else register(function)
-
-    def add_mcp(
-        self,
-        name: str,
-        target: Any,
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        auth: str | None = None,
-        timeout: float | None = None,
-        trust_annotations: bool = False,
-        results: ResultRule = "auto",
-    ) -> None:
-        """Offer the tools of an MCP server as `tools.<name>.…`.
-
-        Args:
-            name: The namespace.
-            target: A URL (streamable HTTP), a command line or list of words (stdio), or a FastMCP
-                server object in this process.
-            env: Environment of the command; the host's own is not passed on.
-            cwd: Folder the command runs in.
-            headers: HTTP headers, such as an API key. They never leave the host.
-            auth: A bearer token, or `"oauth"`.
-            timeout: Seconds one call may take.
-            trust_annotations: Believe what the server says about its tools' effects.
-            results: The result rule for all its tools.
-
-        Raises:
-            ConfigError: The name is taken or unusable, or the target or an option is.
-        """
-        from .tools.mcp import McpServer
-
-        server = McpServer.at(
-            name,
-            target,
-            env=env,
-            cwd=cwd,
-            headers=headers,
-            auth=auth,
-            timeout=timeout,
-            trust_annotations=trust_annotations,
-            results=results,
-        )
-        self.add_mcp_server(server)
-
-    def add_mcp_server(self, server: McpServer) -> None:
-        """Offer the tools of an MCP server described by a `McpServer`."""
-        from .tools.mcp import McpSource
-
-        self.add_source(McpSource(server), namespace=identifier(server.name))
-
-    def add_mcp_config(self, config: Mapping[str, Any] | str | Path, *, trust: Iterable[str] = ()) -> None:
-        """Offer every server of an `mcpServers` file or mapping, as other MCP clients read it.
-
-        Args:
-            config: A path to the JSON file, or its content.
-            trust: Names of servers whose annotations are believed.
-        """
-        from .tools.mcp import read_mcp_servers
-
-        trusted = set(trust)
-        for server in read_mcp_servers(Path(config) if isinstance(config, str) else config):
-            self.add_mcp_server(replace(server, trust_annotations=server.name in trusted))
-
-    def add_source(self, source: Source, *, namespace: str) -> None:
-        """Offer the tools of any `Source` under `namespace`. Before the app is opened."""
-        if self._runtime is not None:
-            raise ConfigError(f"Add {source.name} before the app is opened.")
-        self._sources.add(source, namespace)
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The names of the sources beside the app's own Python functions."""
-        return self._sources.names
-
-    @property
-    def problems(self) -> Mapping[str, str]:
-        """Sources that could not be started or listed, with the reason."""
-        return self._sources.problems
-
-    @property
-    def catalog(self) -> Catalog:
-        """Every tool of every source, in scope or not."""
-        self._sources.sync()
-        return self._sources.catalog
 
     def configure(
         self,
@@ -315,6 +146,7 @@ class CodeMode:
                 await self._sources.close()
                 raise SourceError(" ".join(self.problems.values()))
             self._runtime = self._make_runtime()
+            self._is_open = True
             self._loop = asyncio.get_running_loop()
 
     def _make_runtime(self) -> Runtime:
@@ -346,7 +178,7 @@ class CodeMode:
 
     async def close(self) -> None:
         """Stop every run, worker and source. Idempotent."""
-        runtime, self._runtime = self._runtime, None
+        runtime, self._runtime, self._is_open = self._runtime, None, False
         if runtime is not None:
             await runtime.close()
         await self._sources.close()

@@ -1,13 +1,11 @@
 """Which MCP server to reach and how, as a value, and reading the `mcpServers` JSON as it is.
 
-Owns the expansion of `${VAR}` and the judgement of which configured strings are secrets.
+Owns the judgement of which configured strings of a server are secrets.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ...errors import ConfigError
 from ...types import ResultRule
+from ..variables import expand, is_secret, worth_hiding
 
 Transport = Literal["stdio", "http", "sse"]
 
@@ -27,11 +26,6 @@ _TRANSPORTS: dict[str, Transport] = {
     "streamablehttp": "http",
     "sse": "sse",
 }
-_SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD|AUTH|CREDENTIAL", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
-_VARIABLE_NAME = re.compile(r"(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-_LONG_VALUE = 16  # an environment value this long is taken for a secret whatever its name
-_SHORTEST_SECRET = 4  # hiding "1" or "yes" would garble every text and protect nothing
 
 
 @dataclass(frozen=True)
@@ -138,18 +132,14 @@ class McpServer:
         """The configured strings that must never be shown, longest first."""
         found = {*self.hidden, *self.headers.values()}
         found.update(value.partition(" ")[2] for value in self.headers.values())
-        found.update(value for key, value in self.env.items() if _is_secret(key, value))
+        found.update(value for key, value in self.env.items() if is_secret(key, value))
         if self.auth is not None and self.auth != "oauth":
             found.add(self.auth)
         if self.url is not None:
             parts = urlsplit(self.url)
             found.add(parts.password or "")
-            found.update(value for key, value in parse_qsl(parts.query) if _is_secret(key, value))
-        return tuple(sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True))
-
-
-def _is_secret(name: str, value: str) -> bool:
-    return bool(_SECRET_NAME.search(name)) or len(value) >= _LONG_VALUE
+            found.update(value for key, value in parse_qsl(parts.query) if is_secret(key, value))
+        return worth_hiding(found)
 
 
 def read_mcp_servers(config: Mapping[str, Any] | Path) -> tuple[McpServer, ...]:
@@ -269,15 +259,4 @@ class _Entry:
         return texts
 
     def expand(self, key: str, text: str) -> str:
-        def fill(match: re.Match[str]) -> str:
-            named = _VARIABLE_NAME.fullmatch(match[1])
-            if named is None:
-                raise self.wrong(key, f"has {match[0]}, which cannot be filled in; use ${{env:NAME}}")
-            value = os.environ.get(named[1], named[2])
-            if value is None:
-                raise self.wrong(key, f"needs the environment variable {named[1]}, which is not set")
-            if _is_secret(named[1], value):
-                self.hidden.append(value)
-            return value
-
-        return _VARIABLE.sub(fill, text)
+        return expand(text, self.hidden, lambda why: self.wrong(key, why))
