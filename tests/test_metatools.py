@@ -1,3 +1,4 @@
+import dataclasses
 import datetime as dt
 import json
 
@@ -77,18 +78,17 @@ class TestDescriptions:
         ]
         assert "github (420), time (1), top level: add, greet" in execute_description(scope(*tools))
 
+    def test_a_namespace_of_many_is_told_with_what_is_inside(self) -> None:
+        tools = [Tool(f"github.area_{at % 9}.tool_{at}") for at in range(500)] + [Tool("time.now")]
+        text = execute_description(scope(*tools))
+        assert "501 tools, found with search_tools, by namespace: github (500: area_0 56, " in text
+        assert text.endswith(", time (1)")
+
     def test_many_namespaces_are_cut_to_the_largest(self) -> None:
         tools = [Tool(f"service_{at}.run") for at in range(9_998)] + [Tool("big.one"), Tool("big.two")]
         text = execute_description(scope(*tools))
         assert "by namespace: big (2), service_" in text
-        assert "more" in text.rsplit(", ", 1)[1]
-        assert count(text) < 1_000
-
-    @pytest.mark.parametrize(
-        "tools", [[], [Tool("x" * 5_000)], [Tool(f"t{at}_" + "y" * 90) for at in range(5_000)]]
-    )
-    def test_it_is_bounded_for_any_catalog(self, tools: list[Tool]) -> None:
-        assert count(execute_description(scope(*tools))) < 1_000
+        assert text.endswith(" more")
 
     def test_no_tools_is_said(self) -> None:
         assert "No tools" in execute_description(scope())
@@ -127,12 +127,31 @@ class TestSearchText:
             "5 of 300 tools; 25 more match, narrow the query or raise the limit to see them."
         )
 
-    def test_any_limit_is_bounded(self) -> None:
+    @pytest.mark.parametrize("detail", ["names", "signatures", "full"])
+    def test_any_limit_is_bounded(self, detail) -> None:
         wide = {"type": "object", "properties": {f"parameter_{at}": {"type": "string"} for at in range(200)}}
-        index = SearchIndex([Tool(f"n.send_{at}", "Send 🏳️‍🌈 " * 50, wide) for at in range(1_000)])
-        text = search_text(index.search("send", 1_000), 1_000)
+        index = SearchIndex([Tool(f"n.send_{at}_{'x' * 90}", "Send 🏳️‍🌈 " * 50, wide) for at in range(1_000)])
+        text = search_text(index.search("send", 1_000), 1_000, detail)
         assert count(text) <= 3_000
         assert "more match" in text
+
+    def test_names_alone(self) -> None:
+        text = search_text(SearchIndex(self.TOOLS).search("issue time"), 2, "names")
+        assert text == "github.create_issue\ntime.now\n2 of 2 tools."
+
+    def test_everything_about_each(self) -> None:
+        found = SearchIndex(self.TOOLS).search("issue time")
+        text = search_text(found, 2, "full", lambda tool: f"all about\n{tool.name}")
+        assert text == "all about\ngithub.create_issue\n\nall about\ntime.now\n\n2 of 2 tools."
+        assert not set(search_text(found, 2, "full")) & set(HIDDEN)
+        assert "title" in search_text(found, 2, "full")
+
+    def test_what_is_too_long_in_full_is_told_by_its_signature(self) -> None:
+        found = SearchIndex(self.TOOLS).search("issue")
+        for huge in ("word " * 2_000, "x" * 5_000_000):
+            line = search_text(found, 2, "full", lambda tool, huge=huge: huge).split("\n")[0]
+            assert line.startswith("await tools.github.create_issue(title: str)")
+            assert line.endswith("get_tool_info shows it)")
 
     def test_a_signature_too_long_for_its_line_still_names_the_tool(self) -> None:
         wide = {"type": "object", "properties": {"x": {"type": "string", "default": "🏳️‍🌈" * 300}}}
@@ -219,6 +238,13 @@ class TestOutcomeText:
         assert "already done: time.now (read) ×12; github.create_issue (write, ok, line 3)" in text
         assert "not done: x.y (write, refused, line 9)" in text
         assert "do not repeat them" in text
+
+    def test_calls_answered_from_the_cache_are_marked(self) -> None:
+        cached = dataclasses.replace(call("time.now"), cached=True)
+        text = outcome_text(failed(calls=(cached, cached, call("time.now"))))
+        assert "already done: time.now (read, cached) ×2; time.now (read)" in text
+        data = outcome_data(failed(calls=(cached, call("time.now"))))
+        assert [entry.get("cached") for entry in data["calls"]] == [True, None]
 
     def test_a_failure_after_reads_alone_does_not_warn(self) -> None:
         text = outcome_text(failed(calls=(call("time.now"),)))

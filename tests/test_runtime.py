@@ -165,7 +165,9 @@ async def test_each_run_has_its_own_seed_and_the_scope_s_names() -> None:
 
     async with lab(play) as here:
         for _ in range(5):
-            await here.execute("await tools.lab.read(1)\nawait lab.hidden()")
+            await here.execute(
+                "await tools.lab.read(1)\ntry:\n    await lab.hidden()\nexcept PermissionError:\n    pass"
+            )
         assert len({run.seed for run in here.sandbox.runs}) == 5
         script = here.sandbox.runs[0].script
         assert script.tools == {"lab.read"}

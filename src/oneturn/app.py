@@ -6,21 +6,23 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .errors import ConfigError, SourceError
+from .options import Options, SearchMode
 from .toolbox import Toolbox
 from .tools.catalog import Catalog
 from .tools.function import FunctionSource
 from .tools.scope import Allow, Scope, allow_from_env
-from .types import Effect, Limits, Outcome, ResultRule, Tool
+from .types import CacheRule, Effect, Limits, Outcome, ResultRule, Tool
 
 if TYPE_CHECKING:
     from .journal.artifacts import Artifact
     from .runtime import Runtime
     from .sandbox.base import Sandbox
-    from .tools.search import SearchResult
+    from .tools.search import Embedder, SearchResult
     from .view import View
 
 T = TypeVar("T")
@@ -51,6 +53,13 @@ class CodeMode(Toolbox):
         tool_timeout: Seconds one call may take when its tool does not say.
         effects: Effects by name or glob; wins over what tools say of themselves.
         results: Result rules by name or glob.
+        notes: Warnings and rate limits by name or glob, shown to whoever writes a script.
+        cache: How long results of read tools are kept, by name or glob: a `CacheRule`, or seconds.
+        check: Check each script against the types of the tools it mentions before it runs.
+        learn: Infer the shape of results that no schema declares from those that come.
+        search: How tools are ranked: `lexical`, `hybrid`, or an `Embedder` of your own.
+        state: Folder for what is learnt and computed; nothing is kept on disk without it.
+        lock: File of pinned definitions, see `oneturn tools pin`.
         runs: Runs at once; more of them queue.
         sandbox: Where scripts run; Monty workers when not given.
 
@@ -67,25 +76,53 @@ class CodeMode(Toolbox):
         tool_timeout: float = 30.0,
         effects: Mapping[str, Effect] | None = None,
         results: Mapping[str, ResultRule] | None = None,
+        notes: Mapping[str, Sequence[str]] | None = None,
+        cache: Mapping[str, CacheRule | float] | None = None,
+        check: bool = True,
+        learn: bool = True,
+        search: SearchMode | Embedder = "lexical",
+        state: Path | str | None = None,
+        lock: Path | str | None = None,
         runs: int = 32,
         sandbox: Sandbox | None = None,
     ) -> None:
         self.name = name
         self.limits = limits or Limits()
-        self._effects, self._results = dict(effects or {}), dict(results or {})
         self._allow = [Allow.of(allow)]
         narrowed = allow_from_env(os.environ)
         if narrowed is not None:
             self._allow.append(narrowed)
-        self._tool_timeout = tool_timeout
-        self._runs = runs
+        self._options = Options(
+            tool_timeout=tool_timeout,
+            runs=runs,
+            effects=dict(effects or {}),
+            results=dict(results or {}),
+            notes=dict(notes or {}),
+            cache=_cache_rules(cache),
+            check=check,
+            learn=learn,
+            search=search,
+            state=Path(state) if state is not None else None,
+            lock=Path(lock) if lock is not None else None,
+        )
         self._sandbox = sandbox
-        super().__init__(Catalog(effects=self._effects, results=self._results), FunctionSource(self.limits))
+        super().__init__(self._make_catalog(), FunctionSource(self.limits))
         self._views: dict[tuple[int, Allow], View] = {}
         self._runtime: Runtime | None = None
         self._opening: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runner: asyncio.Runner | None = None
+
+    def _make_catalog(self) -> Catalog:
+        from .tools.pins import Pins
+
+        options = self._options
+        return Catalog(
+            effects=options.effects,
+            results=options.results,
+            notes=options.notes,
+            pins=Pins(options.lock, options.state),
+        )
 
     def configure(
         self,
@@ -93,16 +130,19 @@ class CodeMode(Toolbox):
         name: str | None = None,
         allow: AllowLike = None,
         limits: Limits | None = None,
-        tool_timeout: float | None = None,
-        runs: int | None = None,
-        effects: Mapping[str, Effect] | None = None,
-        results: Mapping[str, ResultRule] | None = None,
+        **options: Any,
     ) -> None:
-        """Lay an operator's settings over the author's; only what is given changes.
+        """Lay an operator's settings over the author's; only what is given, and not None, changes.
 
         `allow` never widens: a tool must then be in this list *and* in the app's own. Only an app
-        made without a list takes this one as its own. For the same pattern, `effects` and
-        `results` given here win.
+        made without a list takes this one as its own. For the same pattern, `effects`, `results`,
+        `notes` and `cache` given here win.
+
+        Args:
+            name: As for the class, and so on for the others.
+            allow: A further allow-list.
+            limits: Instead of the app's own.
+            options: Any other argument of the class but `sandbox`.
 
         Raises:
             ConfigError: The app is open already, or a setting is not one of those allowed.
@@ -115,14 +155,13 @@ class CodeMode(Toolbox):
                 self._allow[0] = given
             else:
                 self._allow.append(given)
-        self._effects |= effects or {}
-        self._results |= results or {}
-        self._sources.use(Catalog(effects=self._effects, results=self._results))
+        if options.get("cache"):
+            options["cache"] = _cache_rules(options["cache"])
+        self._options = self._options.over(options)
+        self._sources.use(self._make_catalog())
         self._views.clear()
         self.name = self.name if name is None else name
         self.limits = self._functions.limits = limits or self.limits
-        self._tool_timeout = self._tool_timeout if tool_timeout is None else tool_timeout
-        self._runs = self._runs if runs is None else runs
 
     # --- life
 
@@ -157,13 +196,13 @@ class CodeMode(Toolbox):
         if self._sandbox is None:
             from .sandbox.monty import MontySandbox
 
-            self._sandbox = MontySandbox(workers=self._runs)
+            self._sandbox = MontySandbox(workers=self._options.runs)
         return Runtime(
             sandbox=self._sandbox,
-            dispatcher=Dispatcher(Redactor(self._sources.secrets()), self._tool_timeout),
+            dispatcher=Dispatcher(Redactor(self._sources.secrets()), self._options.tool_timeout),
             sources=self._sources.get,
             artifacts=ArtifactStore(),
-            runs=self._runs,
+            runs=self._options.runs,
         )
 
     async def _opened(self) -> Runtime:
@@ -305,7 +344,7 @@ class CodeMode(Toolbox):
         key = (catalog.version, narrowed)
         known = self._views.get(key)
         if known is None:
-            scope = Scope(catalog.tools, [*self._allow, narrowed])
+            scope = Scope(catalog.tools, [*self._allow, narrowed], catalog)
             outdated = any(version != catalog.version for version, _ in self._views)
             if outdated or len(self._views) >= _VIEWS:
                 self._views.clear()
@@ -316,6 +355,18 @@ class CodeMode(Toolbox):
         """Every tool in scope, by name."""
         return self.view(allow).scope.tools
 
+    def accept(self, names: Iterable[str], *, pins: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """Put the definitions of tools that are held (`catalog.held`) in force, at once.
+
+        Args:
+            names: Tools, by name.
+            pins: The pins of what was looked at, by name; a tool that changed again since is refused.
+
+        Raises:
+            ConfigError: A name is not held, or its definition is another one by now.
+        """
+        return self._sources.accept(names, pins=pins)
+
     def search(
         self, queries: str | Sequence[str], limit: int = 10, *, allow: AllowLike = "*"
     ) -> SearchResult:
@@ -325,3 +376,10 @@ class CodeMode(Toolbox):
     async def artifact(self, artifact_id: str, *, caller: str = "local") -> Artifact:
         """An artifact a run of this caller left behind. Raises ArtifactNotFound."""
         return (await self._opened()).artifact(artifact_id, caller=caller)
+
+
+def _cache_rules(cache: Mapping[str, CacheRule | float] | None) -> dict[str, CacheRule]:
+    return {
+        pattern: rule if isinstance(rule, CacheRule) else CacheRule(rule)
+        for pattern, rule in (cache or {}).items()
+    }

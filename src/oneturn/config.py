@@ -12,10 +12,10 @@ import importlib
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -25,16 +25,22 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from .app import CodeMode
 from .errors import ConfigError
 from .tools.mcp import McpServer, read_mcp_servers
-from .types import Effect, Limits, ResultRule
+from .tools.variables import expand
+from .types import CacheRule, CacheScope, Effect, Limits, ResultRule
+
+if TYPE_CHECKING:
+    from .tools.openapi import Credential, OpenApi
 
 FILE_NAME = "oneturn.toml"
 ServerMode = Literal["code", "search", "plain"]
 
+_STATE, _LOCK = ".oneturn", "oneturn.lock"  # beside the settings file
 _DEPTH = "ONETURN_DEPTH"  # how many oneturns started one another down to this one
 _MAX_DEPTH = 3
 
@@ -76,6 +82,52 @@ class McpSettings(_Section):
     results: ResultRule = "auto"
 
 
+class AuthSettings(_Section):
+    """A credential: `bearer`, or `api_key`, or `username` and `password`, or those of an OAuth client.
+
+    `place` and `name` say where an API key goes when the document does not.
+    """
+
+    bearer: str | None = Field(None, repr=False)
+    api_key: str | None = Field(None, repr=False)
+    place: Literal["header", "query", "cookie"] | None = None
+    name: str = ""
+    username: str | None = None
+    password: str = Field("", repr=False)
+    token_url: str | None = None
+    client_id: str = ""
+    client_secret: str = Field("", repr=False)
+    scopes: tuple[str, ...] = ()
+    send_as: Literal["basic", "form"] = "basic"
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        kinds = (self.bearer, self.api_key, self.username, self.token_url)
+        if sum(kind is not None for kind in kinds) != 1:
+            raise ValueError("give exactly one of bearer, api_key, username and token_url")
+        return self
+
+
+class OpenApiSettings(_Section):
+    """`[openapi.NAME]`: one web API. A document's path is relative to the file; `timeout` is in seconds."""
+
+    document: str
+    base_url: str
+    auth: AuthSettings | None = None
+    schemes: dict[str, AuthSettings] = {}
+    headers: dict[str, str] = Field({}, repr=False)
+    timeout: PositiveFloat | None = None
+    retries: int = Field(2, ge=0, le=10)
+    allow_private: tuple[str, ...] = ()
+
+
+class CacheSettings(_Section):
+    """An entry of `[cache]`: `ttl` in seconds, and who shares the results."""
+
+    ttl: PositiveFloat
+    per: CacheScope = "session"
+
+
 class ServerSettings(_Section):
     """`[server]`: how `oneturn serve` offers the app."""
 
@@ -106,13 +158,23 @@ class Settings(_Section):
     limits: LimitSettings = LimitSettings()
     effects: dict[str, Effect] = {}
     results: dict[str, ResultRule] = {}
+    notes: dict[str, tuple[str, ...]] = {}
+    cache: dict[str, PositiveFloat | CacheSettings] = {}
+    check: bool | None = None
+    learn: bool | None = None
+    search: Literal["lexical", "hybrid"] | None = None
+    state: str | Literal[False] | None = None
+    lock: str | None = None
     mcp: dict[str, McpSettings] = {}
+    openapi: dict[str, OpenApiSettings] = {}
     server: ServerSettings = ServerSettings()
 
 
 _SECTIONS: Mapping[str, type[_Section]] = {
+    "cache": CacheSettings,
     "limits": LimitSettings,
     "mcp": McpSettings,
+    "openapi": OpenApiSettings,
     "server": ServerSettings,
 }
 
@@ -139,6 +201,9 @@ def find(start: Path) -> Path | None:
 def load(path: Path) -> Settings:
     """The settings in a TOML file, or those that a JSON file with `mcpServers` stands for.
 
+    A TOML file has places beside it: unless it says otherwise, what the app learns is kept in
+    `.oneturn`, and definitions are pinned in `oneturn.lock`. A JSON file has neither.
+
     Raises:
         ConfigError: The file cannot be read, or has mistakes; the message names each of them.
     """
@@ -150,7 +215,11 @@ def load(path: Path) -> Settings:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
-    return parse(content, str(path))
+    settings = parse(content, str(path))
+    places = {"state": _STATE, "lock": _LOCK}
+    return settings.model_copy(
+        update={name: place for name, place in places.items() if getattr(settings, name) is None}
+    )
 
 
 def parse(content: Mapping[str, Any], where: str = FILE_NAME) -> Settings:
@@ -252,12 +321,25 @@ def build(
         runs=settings.runs,
         effects=settings.effects,
         results=settings.results,
+        notes=settings.notes,
+        cache={name: _cache_rule(entry) for name, entry in settings.cache.items()},
+        check=settings.check,
+        learn=settings.learn,
+        search=settings.search,
+        state=base / settings.state if settings.state else None,
+        lock=base / settings.lock if settings.lock else None,
     )
     if allow is not None:
         app.configure(allow=allow)
     for server in servers(settings, base):
         app.add_mcp_server(server)
+    for name, entry in settings.openapi.items():
+        app.add_api(_api(name, entry, base))
     return app
+
+
+def _cache_rule(entry: float | CacheSettings) -> CacheRule:
+    return CacheRule(entry.ttl, entry.per) if isinstance(entry, CacheSettings) else CacheRule(entry)
 
 
 def _limits(limits: Limits, settings: LimitSettings) -> Limits:
@@ -318,6 +400,52 @@ def _server(name: str, entry: McpSettings, base: Path) -> McpServer:
         timeout=entry.timeout,
         trust_annotations=entry.trust_annotations,
         results=entry.results,
+    )
+
+
+def _api(name: str, entry: OpenApiSettings, base: Path) -> OpenApi:
+    """One web API, with `${VAR}` filled in. Raises ConfigError when a variable is not set."""
+    from .tools.openapi import OpenApi
+
+    if entry.auth is not None and entry.schemes:
+        raise ConfigError(f"openapi.{name}: give auth or schemes, not both.")
+
+    def filled(key: str, text: str) -> str:
+        return expand(text, [], lambda why: ConfigError(f"openapi.{name}.{key} {why}."))
+
+    document = filled("document", entry.document)
+    is_url = document.startswith(("http://", "https://"))
+    def credential(key: str, given: AuthSettings) -> Credential:
+        return _credential(given, lambda part, text: filled(f"{key}.{part}", text))
+
+    schemes = {scheme: credential(f"schemes.{scheme}", each) for scheme, each in entry.schemes.items()}
+    return OpenApi(
+        name,
+        document if is_url else (base / Path(document).expanduser()).resolve(),
+        base_url=filled("base_url", entry.base_url),
+        auth=credential("auth", entry.auth) if entry.auth is not None else schemes or None,
+        headers={key: filled(f"headers.{key}", text) for key, text in entry.headers.items()},
+        timeout=entry.timeout,
+        retries=entry.retries,
+        allow_private=entry.allow_private,
+    )
+
+
+def _credential(entry: AuthSettings, filled: Callable[[str, str], str]) -> Credential:
+    from .tools.openapi import ApiKey, Basic, Bearer, ClientCredentials
+
+    if entry.bearer is not None:
+        return Bearer(filled("bearer", entry.bearer))
+    if entry.api_key is not None:
+        return ApiKey(filled("api_key", entry.api_key), entry.place, entry.name)
+    if entry.username is not None:
+        return Basic(filled("username", entry.username), filled("password", entry.password))
+    return ClientCredentials(
+        filled("token_url", entry.token_url or ""),
+        filled("client_id", entry.client_id),
+        filled("client_secret", entry.client_secret),
+        entry.scopes,
+        entry.send_as,
     )
 
 

@@ -20,16 +20,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import ArtifactNotFound, SandboxError, ValueRefused
-from .gate import Allowed, Context, Dispatcher, Gate, Refused, Reply
+from .gate import Allowed, Cached, Context, Dispatcher, Gate, Refused, Reply
 from .gate.base import Budget
 from .journal.artifacts import ArtifactStore
 from .program import Program, hint, parse
+from .records import Records
 from .sandbox.base import Sandbox, SandboxRun
 from .tools.base import Blob, Source
 from .types import (
     Answer,
     Call,
-    CallRecord,
     Diagnostic,
     Failure,
     Finished,
@@ -53,7 +53,6 @@ CANCELLED = ScriptError(
     "Cancelled", "the run was cancelled", hint="Look at the calls that were made before running it again."
 )
 _SLEEPS = 1_000  # pauses open at once; each costs the host a task
-_IN_DOUBT = "it was sent and not waited for: whether it took effect is unknown"
 
 
 @dataclass(slots=True)
@@ -98,7 +97,7 @@ class Drive:
         self._limits = limits
         self._caller = caller
         self._loop = loop
-        self._context = Context(view.scope, limits, Budget())
+        self._context = Context(view.scope, limits, Budget(), caller)
         self._helpers = ScriptRuntime(
             view, lambda artifact_id: parts.artifacts.get(artifact_id, caller=caller).data
         )
@@ -113,7 +112,7 @@ class Drive:
         self._cut = 0
         self._refused = 0
         self._sleeping = 0
-        self._records: dict[int, CallRecord] = {}
+        self._records = Records()
         self._positions: dict[int, Position | None] = {}
         # loop only
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -244,7 +243,7 @@ class Drive:
         changing = [
             task
             for call_id, task in open_tasks.items()
-            if call_id in self._sent and self._records[call_id].effect != "read"
+            if call_id in self._sent and self._records.changes_the_world(call_id)
         ]
         left = self._limits.timeout - (time.monotonic() - self._began)
         unfinished = set(open_tasks)
@@ -267,20 +266,7 @@ class Drive:
             item = self._inbox.get_nowait()
             if isinstance(item, Reply):
                 late[item.allowed.call.id] = item
-        for call_id, record in self._records.items():
-            if record.status != "unknown" or record.error:  # settled, or in doubt for its own reason
-                continue
-            reply = late.get(call_id)
-            if reply is not None:
-                note = "the script did not await it" if call_id in unfinished else ""
-                self._records[call_id] = reply.record(reply.failure, note)
-            elif call_id in self._sent and record.effect != "read":
-                seconds = time.monotonic() - self._sent[call_id]
-                self._records[call_id] = replace(record, seconds=seconds, error=_IN_DOUBT)
-            elif call_id in stuck:
-                self._records[call_id] = replace(record, error="it was cancelled and has not stopped")
-            else:
-                self._records[call_id] = replace(record, status="cancelled", error="it was cancelled")
+        self._records.close(late, self._sent, unfinished, stuck)
 
     def _outcome(self, finished: Finished) -> Outcome:
         status: RunStatus = "succeeded"
@@ -293,7 +279,7 @@ class Drive:
             prints="".join(self._prints),
             cut_prints=self._cut,
             error=finished.error,
-            calls=tuple(self._records[call_id] for call_id in sorted(self._records)),
+            calls=self._records.all(),
             seconds=time.monotonic() - self._began,
             caller=self._caller,
             isolation=self._parts.sandbox.isolation,
@@ -394,7 +380,7 @@ class Drive:
         answer = parts.dispatcher.receive(
             item, self._limits, self._context.budget, parts.keeper(self._caller)
         )
-        self._records[answer.call_id] = item.record(answer.failure)
+        self._records.put(item.record(answer.failure))
         return answer
 
     def _begin(self, call: Call) -> None:
@@ -419,14 +405,16 @@ class Drive:
         verdict = self._parts.gate.decide(call, self._context)
         if isinstance(verdict, Refused):
             self._refused += 1
-            self._records[call.id] = verdict.record()
+            self._records.put(verdict.record())
             self._answers.append(Answer(call.id, failure=verdict.failure))
             return
+        if isinstance(verdict, Cached):
+            answer = self._parts.dispatcher.recall(verdict, self._limits, self._context.budget)
+            self._records.put(verdict.record(answer.failure))
+            self._answers.append(answer)
+            return
         source = self._parts.sources(verdict.tool.source)
-        # In doubt until its reply has come in.
-        self._records[call.id] = CallRecord(
-            call.id, verdict.tool.name, verdict.tool.effect, "unknown", 0.0, call.position
-        )
+        self._records.begin(verdict)
         self._loop.call_soon_threadsafe(self._spawn, call.id, self._perform(verdict, source))
 
     def _help(self, call: Call) -> Answer:

@@ -13,22 +13,32 @@ import datetime as dt
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
-from typing import Any
+from typing import Any, Literal
 
+from .manifest import names_text, namespaces_text
 from .tokens import count, cut
 from .tools.scope import Scope
 from .tools.search import SearchResult
 from .tools.signature import signature
+from .tools.stubs import stub_text
 from .tools.text import one_line
-from .types import CallRecord, Outcome, ScriptError
+from .types import CallRecord, Outcome, ScriptError, Tool
+
+Detail = Literal["names", "signatures", "full"]
+"""How much a search tells of each tool it found."""
+
+START_TOKENS = 1_000
+"""What a model reads at start stays under this: the meta-tools as a door lists them, whatever the catalog."""
 
 _SPARE = 16  # tokens kept back because parts count a little more once joined
 _SEARCH_TOKENS = 3_000
 _LINE_TOKENS = 600
-_MANIFEST_TOKENS = 300
+_FULL_TOKENS = 1_600
+_WHERE_TOKENS = 300  # of a search without a match
+_MANIFEST_TOKENS = 140
 _DESCRIPTION_CHARS = 100
 _SOURCE_CHARS = 200
 _CALL_ERROR_CHARS = 120
@@ -59,8 +69,7 @@ SEARCH_TOOLS = MetaTool(
 Find tools by what they do. Returns the signatures to call from execute_code, best match first.
 
 Ask in plain words, one query or a list of several ("create an issue", "list commits"); narrow by
-namespace or effect (read, write, destructive). No match means no tool shares a word with the
-query: try other words.""",
+namespace or effect (read, write, destructive).""",
 )
 
 GET_TOOL_INFO = MetaTool(
@@ -73,22 +82,20 @@ result, the effect. Look here before using a tool whose arguments or result you 
 EXECUTE_CODE = MetaTool(
     "execute_code",
     """\
-Run one async Python script that calls tools, and read its result. Put the whole job in one script:
-loops, filters and joins belong in it, not in further turns.
+Run one async Python script that calls tools. Put the whole job in one script: loops, filters and
+joins belong in it, not in further turns.
 
-- Call: `await tools.github.create_issue(title="x")`. Always await.
-- In parallel: `await asyncio.gather(...)`.
-- Results are parsed, plain Python values (dict, list, str, number, None, bytes), never JSON text.
-  Check shapes with get_tool_info instead of guessing.
-- The value of the script is its last expression, a top-level `return x`, or `final_answer(x)`.
-  What you print comes back separately. You see nothing else, and both are cut when long: return
-  what you need, not everything.
-- Errors are exceptions. A tool that fails raises ToolError; catch it to go on without it.
+- Call: `await tools.github.create_issue(title="x")`. In parallel: `await asyncio.gather(...)`.
+- Results are plain Python values (dict, list, str, number, None, bytes), never JSON text. Check
+  shapes with get_tool_info instead of guessing.
+- You see the value of the script (its last expression, a top-level `return x`, or `final_answer(x)`)
+  and what it prints. Both are cut when long: return what you need, not everything.
+- A tool that fails raises ToolError; catch it to go on without it.
 - After an error, calls already made stay made: never repeat a write that is listed as done.
 - No files, network, environment or processes. This Python has no generators (yield), class
   inheritance, del, async for, or most of the standard library; json, re, math, datetime, asyncio,
   collections, itertools and functools are there.
-- Also in the script: `runtime.search_tools(query)`, `runtime.get_tool_info(name)`.
+- Also there: `runtime.search_tools(query)`, `runtime.get_tool_info(name)`.
 
 ```python
 import asyncio
@@ -106,73 +113,75 @@ comments = await asyncio.gather(*[last_comment(issue) for issue in issues[:5]])
 
 
 def execute_description(scope: Scope) -> str:
-    """The text of `execute_code` with what there is to call, always under 1,000 tokens.
+    """The text of `execute_code` with what there is to call, see `oneturn.manifest`.
 
-    It names every tool where there are few, counts them by namespace where there are many, and
-    counts only the largest namespaces where even those are many.
+    Together with the other meta-tools and all their input schemas it stays under `START_TOKENS`,
+    whatever there is to call.
     """
     if not scope.tools:
         return f"{EXECUTE_CODE.description}\n\nNo tools can be called here."
-    names = ", ".join(sorted(tool.name for tool in scope.tools[:_MANIFEST_TOKENS]))
-    if len(scope.tools) < _MANIFEST_TOKENS and count(names) <= _MANIFEST_TOKENS:
+    names = names_text((tool.name for tool in scope.tools), _MANIFEST_TOKENS)
+    if names:
         return f"{EXECUTE_CODE.description}\n\nTools: {names}"
+    told = namespaces_text(
+        Counter(tool.namespace for tool in scope.tools),
+        _MANIFEST_TOKENS,
+        (tool.name for tool in scope.tools if not tool.namespace),
+    )
     return (
-        f"{EXECUTE_CODE.description}\n\n{len(scope.tools):,} tools, found with search_tools, by namespace: "
-        f"{_manifest(Counter(tool.namespace for tool in scope.tools), _top_level(scope))}"
+        f"{EXECUTE_CODE.description}\n\n"
+        f"{len(scope.tools):,} tools, found with search_tools, by namespace: {told}"
     )
 
 
-def _top_level(scope: Scope) -> str:
-    names = sorted(tool.name for tool in scope.tools if not tool.namespace)
-    listed = f"top level: {', '.join(names)}"
-    return listed if len(listed) <= _MANIFEST_TOKENS else ""
-
-
-def _manifest(namespaces: Mapping[str, int], top_level: str = "") -> str:
-    """Namespaces with their counts: all of them in order of name, or the largest that fit."""
-    entries = {
-        name: f"{name} ({tools:,})" if name else top_level or f"top level ({tools:,})"
-        for name, tools in namespaces.items()
-    }
-    shown = [entries[name] for name in sorted(entries, key=lambda name: (not name, name))]
-    text = ", ".join(shown)
-    if len(text) <= _MANIFEST_TOKENS * 8 and count(text) <= _MANIFEST_TOKENS:
-        return text
-    room = _MANIFEST_TOKENS - _SPARE
-    shown = []
-    for name in sorted(entries, key=lambda name: (-namespaces[name], name)):
-        room -= count(entries[name]) + 1
-        if room < 0:
-            break
-        shown.append(entries[name])
-    return ", ".join([*shown, f"and {len(entries) - len(shown):,} more"])
-
-
-def search_text(result: SearchResult, scope_size: int) -> str:
-    """Found tools as a model reads them, a line each and never above 3,000 tokens in all.
+def search_text(
+    result: SearchResult,
+    scope_size: int,
+    detail: Detail = "signatures",
+    full: Callable[[Tool], str] = stub_text,
+) -> str:
+    """Found tools as a model reads them, never above 3,000 tokens in all.
 
     Args:
         result: What the search returned.
         scope_size: How many tools the caller can reach.
+        detail: `names` gives names alone, `signatures` a line to copy with the effect and what the
+            tool does, `full` everything about each. A tool that takes too much space is told in
+            the next shorter way, and says so.
+        full: How one tool is told in full; its typed stub when not given.
     """
     if not result.matches:
-        where = f" There are: {_manifest(result.namespaces)}." if result.namespaces else ""
+        told = namespaces_text(result.namespaces, _WHERE_TOKENS) if result.namespaces else ""
+        where = f" There are: {told}." if told else ""
         return f"No tool of {scope_size:,} matches. Try other words, or drop a filter.{where}"
-    lines: list[str] = []
+    parts: list[str] = []
     room = _SEARCH_TOKENS - 4 * _SPARE
     for match in result.matches:
-        about = _short(_first_sentence(match.tool.description), _DESCRIPTION_CHARS)
-        comment = f"  # {match.tool.effect}: {about}" if about else f"  # {match.tool.effect}"
-        line = signature(match.tool) + comment
-        if count(line) > _LINE_TOKENS:
-            line = f"await tools.{match.tool.name}(...){comment} (long signature: get_tool_info shows it)"
-        room -= count(line) + 1
+        part = _found(match.tool, detail, full)
+        room -= count(part) + 1
         if room < 0:
             break
-        lines.append(line)
-    rest = result.total - len(lines)
+        parts.append(part)
+    rest = result.total - len(parts)
     more = f"; {rest:,} more match, narrow the query or raise the limit to see them" if rest > 0 else ""
-    return "\n".join([*lines, f"{len(lines):,} of {scope_size:,} tools{more}."])
+    separator = "\n\n" if detail == "full" else "\n"
+    return separator.join([*parts, f"{len(parts):,} of {scope_size:,} tools{more}."])
+
+
+def _found(tool: Tool, detail: Detail, full: Callable[[Tool], str]) -> str:
+    if detail == "names":
+        return tool.name
+    if detail == "full":
+        text = full(tool)
+        if len(text) <= _FULL_TOKENS * 8 and count(text) <= _FULL_TOKENS:
+            return text
+    about = _short(_first_sentence(tool.description), _DESCRIPTION_CHARS)
+    comment = f"  # {tool.effect}: {about}" if about else f"  # {tool.effect}"
+    longer = " (the rest is long: get_tool_info shows it)" if detail == "full" else ""
+    line = f"{signature(tool)}{comment}{longer}"
+    if count(line) > _LINE_TOKENS:
+        line = f"await tools.{tool.name}(...){comment} (long signature: get_tool_info shows it)"
+    return line
 
 
 def _first_sentence(description: str) -> str:
@@ -280,7 +289,7 @@ def _grouped(calls: Sequence[CallRecord]) -> str:
 def _entry(call: CallRecord) -> str:
     tool = _line(call.tool, _CALL_ERROR_CHARS)
     if call.effect == "read" and call.status == "ok":
-        return f"{tool} (read)"
+        return f"{tool} (read, cached)" if call.cached else f"{tool} (read)"
     line = f", line {call.position.line}" if call.position else ""
     error = f": {_line(call.error, _CALL_ERROR_CHARS)}" if call.error else ""
     return f"{tool} ({call.effect}, {call.status}{line}{error})"
@@ -290,9 +299,9 @@ def outcome_data(outcome: Outcome, max_tokens: int = 4_000) -> dict[str, Any]:
     """A run's outcome as plain JSON data, for MCP structured content and other programs.
 
     Keys: `status`, `value`, `prints`, `error` (None, or kind, message, line, column, source, hint),
-    `calls` (tool, effect, status, line) and `cut` (None, or a note for each part that was cut).
-    A value over the budget becomes a text preview of itself. Bytes become their length, with
-    their base64 up to 1,000 of them.
+    `calls` (tool, effect, status, line; also `cached` when nothing was sent) and `cut` (None, or a
+    note for each part that was cut). A value over the budget becomes a text preview of itself.
+    Bytes become their length, with their base64 up to 1,000 of them.
 
     Args:
         outcome: The outcome of a run.
@@ -375,6 +384,8 @@ def _calls_data(calls: Sequence[CallRecord], max_tokens: int) -> list[dict[str, 
             "status": call.status,
             "line": call.position.line if call.position else None,
         }
+        if call.cached:
+            entry["cached"] = True
         max_tokens -= count(_json(entry)) + 1
         if max_tokens < 0:
             break

@@ -13,18 +13,20 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .drive import CANCEL_PATIENCE, CANCELLED, Drive, Parts
 from .errors import SandboxBusy, SandboxClosed
-from .gate import Context, Dispatcher, Gate, Refused, Reply
+from .gate import Cached, Context, Dispatcher, Gate, Refused, Reply
 from .gate.base import Budget
 from .journal.artifacts import Artifact, ArtifactStore
 from .sandbox.base import Sandbox
 from .tools.base import Result, Source
 from .types import Answer, Call, CallRecord, Failure, Limits, Outcome, RunStatus, ScriptError
 from .view import View
+
+if TYPE_CHECKING:
+    from .gate.cache import ResultCache
 
 
 class Runtime:
@@ -38,6 +40,7 @@ class Runtime:
         runs: Runs at once.
         queue: Runs that may wait for a place; one more is refused with SandboxBusy.
         patience: Seconds a run waits for a place before SandboxBusy.
+        cache: Answers calls from earlier results, a `gate.cache.ResultCache`; none when not given.
     """
 
     def __init__(
@@ -50,9 +53,10 @@ class Runtime:
         runs: int = 32,
         queue: int = 256,
         patience: float = 30.0,
+        cache: ResultCache | None = None,
     ) -> None:
         threads = ThreadPoolExecutor(runs, thread_name_prefix="oneturn-run")
-        self.parts = Parts(sandbox, Gate(), dispatcher, sources, artifacts, threads)
+        self.parts = Parts(sandbox, Gate(cache), dispatcher, sources, artifacts, threads)
         self._places = asyncio.Semaphore(runs)
         self._queue = queue
         self._patience = patience
@@ -113,16 +117,22 @@ class Runtime:
 
     async def _call(self, call: Call, view: View, limits: Limits, caller: str) -> tuple[Answer, CallRecord]:
         parts, loop = self.parts, asyncio.get_running_loop()
-        context = Context(view.scope, limits, Budget())
+        context = Context(view.scope, limits, Budget(), caller)
         verdict = await loop.run_in_executor(parts.threads, parts.gate.decide, call, context)
         if isinstance(verdict, Refused):
             return Answer(0, failure=verdict.failure), verdict.record()
+        if isinstance(verdict, Cached):
+            answer = await loop.run_in_executor(
+                parts.threads, parts.dispatcher.recall, verdict, limits, context.budget
+            )
+            return answer, verdict.record(answer.failure)
         tool = verdict.tool
-        if tool.timeout is None or tool.timeout > limits.timeout:
-            verdict = replace(verdict, tool=replace(tool, timeout=limits.timeout))
         try:
             reply = await parts.dispatcher.send(
-                verdict, parts.sources(tool.source), stopped=lambda: asyncio.current_task() in self._dropped
+                verdict,
+                parts.sources(tool.source),
+                deadline=limits.timeout,
+                stopped=lambda: asyncio.current_task() in self._dropped,
             )
         except asyncio.CancelledError:
             if not self._closed:

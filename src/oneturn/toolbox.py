@@ -17,7 +17,7 @@ from .types import Effect, ResultRule
 
 if TYPE_CHECKING:
     from .tools.mcp import McpServer
-    from .tools.openapi import OpenApi
+    from .tools.openapi import Auth, OpenApi
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -182,12 +182,52 @@ class Toolbox:
         for server in read_mcp_servers(Path(config) if isinstance(config, str) else config):
             self.add_mcp_server(replace(server, trust_annotations=server.name in trusted))
 
-    def add_openapi(self, api: OpenApi) -> None:
-        """Offer the operations of an OpenAPI document as `tools.<name>.<tag>.…`.
+    def add_openapi(
+        self,
+        name: str,
+        document: str | Path | Mapping[str, Any],
+        *,
+        base_url: str,
+        auth: Auth | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        retries: int = 2,
+        allow_private: Iterable[str] = (),
+    ) -> None:
+        """Offer the operations of an OpenAPI 3 document as `tools.<name>.<tag>.…`.
+
+        Args:
+            name: The namespace.
+            document: The path or URL of the document (JSON or YAML), or the parsed document.
+            base_url: Where requests go, such as `https://api.example.com/v1`. What the document
+                says about servers is never used.
+            auth: A `Bearer`, `ApiKey`, `Basic` or `ClientCredentials` of `oneturn.tools.openapi`, or
+                a mapping of them by the document's names of its security schemes.
+            headers: Sent with every request. They never leave the host.
+            timeout: Seconds one call may take, its retries and pages included.
+            retries: How often a read is sent again when the API is busy or the connection breaks.
+            allow_private: Hosts and networks that may be reached although they are not public,
+                such as `"127.0.0.1"` or `"10.0.0.0/8"`.
 
         Raises:
-            ConfigError: The name is taken or unusable, or the description of the API is incomplete.
+            ConfigError: The name is taken or unusable, or another argument is.
         """
+        from .tools.openapi import OpenApi
+
+        api = OpenApi(
+            name,
+            document,
+            base_url=base_url,
+            auth=auth,
+            headers=headers or {},
+            timeout=timeout,
+            retries=retries,
+            allow_private=tuple(allow_private),
+        )
+        self.add_api(api)
+
+    def add_api(self, api: OpenApi) -> None:
+        """Offer the operations of a web API described by an `OpenApi`."""
         from .tools.openapi import OpenApiSource
 
         self.add_source(OpenApiSource(api), namespace="")  # its tools come with their namespaces

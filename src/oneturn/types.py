@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -72,10 +72,61 @@ class Tool:
         return self.name.rpartition(".")[2]
 
     @property
+    def definition(self) -> str:
+        """What a model or an operator relies on, as canonical JSON; what is empty is left out.
+
+        The order of keys has no meaning but that of the parameters, which is the positional order
+        and stands on its own. The effect counts when the source says it; what an operator
+        configures is no part of a source's definition.
+        """
+        said = self.effect_from not in ("default", "configuration")
+        content = {
+            "name": self.original or self.name,
+            "description": self.description,
+            "effect": self.effect if said else "",
+            "labels": self.labels,
+            "notes": self.notes,
+            "examples": self.examples,
+            "parameters": _parameters(self.input_schema),
+            "input": self.input_schema,
+            "output": self.output_schema,
+        }
+        return _canonical({key: value for key, value in content.items() if value not in ("", (), None)})
+
+    @property
     def pin(self) -> str:
-        """Content hash of the definition a model or an operator relies on (SHA-256, hex)."""
-        content = [self.original or self.name, self.description, self.input_schema, self.output_schema]
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+        """Hash of the definition: SHA-256, hex, the same in every process. Worked out anew each time."""
+        return hashlib.sha256(self.definition.encode()).hexdigest()
+
+
+def _parameters(schema: Mapping[str, Any]) -> Any:
+    """The parameters in their order; behind a reference they may be anywhere, so there all order counts."""
+    if "$ref" in schema:
+        return json.dumps(_plain(schema))
+    found = schema.get("properties")
+    return [str(name) for name in found] if isinstance(found, Mapping) else []
+
+
+def _canonical(value: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_unusual)
+    except TypeError:  # keys that are no text, as YAML has them
+        return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
+
+
+def _unusual(value: Any) -> Any:
+    """What JSON has no form for, in one that is the same in every process."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return sorted(map(str, value)) if isinstance(value, Set) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value if isinstance(value, str | int | float | None) else _unusual(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ def script_for(program: Program, scope: Scope) -> Script:
     for path in program.paths:
         if path[0] == "tools" and len(path) <= _DEEPEST:
             namespaces.update(_prefixes(list(path[1:-1])))
-        elif scope.status(".".join(path)) == "forbidden":
+        elif scope.status(".".join(path)) not in ("allowed", "unknown"):
             # Bound, so that the gate says "not allowed" where the sandbox would say "no such name".
             outside = _prefixes(list(path[:-1]))
             namespaces.update(outside)

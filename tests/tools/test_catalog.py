@@ -199,3 +199,71 @@ def test_a_setting_that_does_not_exist_is_refused() -> None:
         Catalog(effects={"github.*": "wrte"})  # type: ignore[dict-item]
     with pytest.raises(ConfigError, match="results"):
         Catalog(results={"x": "yaml"})  # type: ignore[dict-item]
+
+
+def test_every_matching_pattern_adds_its_notes_and_the_exact_name_comes_last() -> None:
+    notes = {
+        "tools.github.list": ["exact"],
+        "github.*": ["2 per second"],
+        "*": ["be kind", "2 per second"],
+        "x.*": ["no"],
+    }
+    catalog = Catalog(notes=notes)
+    catalog.replace("github", [Tool("list", notes=("its own",)), Tool("get")], "github")
+    found = {tool.short_name: tool.notes for tool in catalog.tools}
+    assert found == {
+        "list": ("its own", "be kind", "2 per second", "exact"),
+        "get": ("be kind", "2 per second"),
+    }
+
+
+@pytest.mark.parametrize("notes", ["one text", [5]])
+def test_notes_that_are_no_list_of_texts_are_refused(notes: Any) -> None:
+    with pytest.raises(ConfigError, match=r"notes\['github\.\*'\]"):
+        Catalog(notes={"github.*": notes})
+
+
+def test_too_much_beside_the_schemas_leaves_a_tool_out() -> None:
+    catalog = Catalog()
+    catalog.replace("lab", [Tool("x", notes=("n" * 60_000,)), Tool("y", examples=("e" * 60_000,))], "lab")
+    assert catalog.tools == ()
+    assert "50,000 is the most" in catalog.dropped["lab.x"]
+
+
+def test_shared_parts_are_measured_once_and_count_for_every_tool() -> None:
+    part = {"properties": {f"p{n}": {"description": "x" * 1_000} for n in range(90)}}
+    schema = {"type": "object", "properties": {}, "$defs": {"Part": part}}
+    tools = [Tool(f"t{n}", input_schema=dict(schema)) for n in range(20)]
+    twice = {**schema, "$defs": {"A": part, "B": part, "C": part}}
+    deep = {**schema, "$defs": {"Deep": nested(99)}}
+    catalog = Catalog()
+    catalog.replace(
+        "lab", [*tools, Tool("twice", input_schema=twice), Tool("deep", input_schema=deep)], "lab"
+    )
+    assert len(catalog.tools) == 20
+    assert "larger than 200,000" in catalog.dropped["lab.twice"]
+    assert "nested deeper" in catalog.dropped["lab.deep"]
+
+
+def test_a_listing_that_changes_nothing_keeps_the_very_same_tools() -> None:
+    catalog = Catalog()
+    catalog.replace("lab", [Tool("x", input_schema={"properties": {"a": {}, "b": {}}})], "lab")
+    first = catalog.get("lab.x")
+    catalog.replace("lab", [Tool("x", input_schema={"properties": {"a": {}, "b": {}}})], "lab")
+    assert catalog.get("lab.x") is first
+    assert catalog.version == 1
+
+
+def test_many_sources_keep_names_and_namespaces_apart() -> None:
+    catalog = Catalog()
+    for number in range(50):
+        catalog.replace(f"s{number}", [Tool(f"t{n}") for n in range(20)], f"lab.s{number}")
+    assert len(catalog.tools) == 1_000
+    with pytest.raises(ToolDefinitionError, match=r"namespace of 'lab\."):
+        catalog.replace("python", [Tool("lab")])
+    with pytest.raises(ToolDefinitionError, match=r"'lab\.s7\.t0'.*which is also the namespace"):
+        catalog.replace("other", [Tool("x")], "lab.s7.t0")
+    for number in range(50):
+        catalog.remove(f"s{number}")
+    catalog.replace("python", [Tool("lab")])
+    assert names(catalog) == ["lab"]

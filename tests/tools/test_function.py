@@ -133,6 +133,55 @@ def test_other_docstring_styles_are_read(doc: str) -> None:
     assert tool.input_schema["properties"]["x"]["description"] == "The x."
 
 
+def test_notes_and_examples_come_from_the_docstring_and_from_who_adds_it() -> None:
+    def send(to: str) -> None:
+        """Send it.
+
+        More about it.
+
+        Note: Only once.
+
+        Args:
+            to: Whom.
+
+        Example:
+            ```python
+            for name in names:
+                await mail.send(name)
+            ```
+
+        Warning:
+            It is slow
+            and final.
+
+        Rate limit:
+            5 per second.
+        """
+
+    tool = FunctionSource().add(send, examples="await mail.send('ada')", notes=["Mind the gap."])
+    assert tool.description == "Send it.\n\nMore about it."
+    assert tool.notes == (
+        "Mind the gap.",
+        "Note: Only once.",
+        "Warning: It is slow and final.",
+        "Rate limit: 5 per second.",
+    )
+    assert tool.examples == ("await mail.send('ada')", "for name in names:\n    await mail.send(name)")
+    assert tool.input_schema["properties"]["to"]["description"] == "Whom."
+
+
+def test_notes_and_examples_are_read_in_numpy_style() -> None:
+    def do(x: int) -> None: ...
+
+    do.__doc__ = (
+        "Do it.\n\nParameters\n----------\nx : int\n    The x.\n\n"
+        "Warnings\n--------\nSlow.\n\nExamples\n--------\n>>> do(1)\n"
+    )
+    tool = FunctionSource().add(do)
+    assert (tool.description, tool.notes, tool.examples) == ("Do it.", ("Warning: Slow.",), (">>> do(1)",))
+    assert tool.input_schema["properties"]["x"]["description"] == "The x."
+
+
 def test_field_gives_default_description_and_bounds() -> None:
     def do(x: int = Field(3, ge=0, description="The x.")) -> None:
         """Do.

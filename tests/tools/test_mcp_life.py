@@ -13,7 +13,11 @@ import pytest
 
 from oneturn.errors import EffectUnknown, SourceError
 from oneturn.tools.base import Text
+from oneturn.tools.catalog import Catalog
+from oneturn.tools.function import FunctionSource
 from oneturn.tools.mcp import McpServer, McpSource
+from oneturn.tools.sources import Sources
+from oneturn.types import Limits
 
 SCRIPT = Path(__file__).parents[1] / "servers" / "raw.py"
 RAW = McpServer("raw", command=sys.executable, args=(str(SCRIPT),), trust_annotations=True)
@@ -216,3 +220,23 @@ async def test_closing_while_it_reconnects_ends_the_waiting_calls(tmp_path):
     with pytest.raises(SourceError, match="nothing was sent"):
         await waiting
     assert children() == before
+
+
+async def test_a_server_that_comes_back_with_another_definition_has_the_tool_held(tmp_path):
+    script = tmp_path / "raw.py"
+    script.write_text(SCRIPT.read_text())
+    sources = Sources(Catalog(), FunctionSource(Limits()))
+    source = McpSource(replace(RAW, args=(str(script),)))
+    sources.add(source, "raw")
+    await sources.open()
+    tools = {tool.short_name: tool for tool in sources.catalog.tools}
+    pid = int((await source.call(tools["pid"], {})).blocks[0].text)
+    script.write_text(SCRIPT.read_text().replace('tool("hang")', 'tool("hang", description="Other.")'))
+    os.kill(pid, signal.SIGKILL)
+    await gone(pid)
+    await source.call(tools["pid"], {})
+    await until(lambda: sources.catalog.held)
+    assert list(sources.catalog.held) == ["raw.hang"]
+    assert sources.accept(["tools.raw.hang"]) == ("raw.hang",)
+    assert sources.catalog.get("raw.hang").description == "Other."
+    await sources.close()

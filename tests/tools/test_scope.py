@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneturn.errors import ConfigError
+from oneturn.tools.catalog import Catalog
 from oneturn.tools.scope import Allow, Scope, allow_from_env
 from oneturn.types import Tool
 
@@ -138,3 +139,45 @@ def test_any_pattern_parses_or_is_refused_and_never_allows_more_than_exists(patt
     except ConfigError:
         return
     assert all(tool in TOOLS for tool in found.tools)
+
+
+def offered(**descriptions: str) -> Catalog:
+    catalog = Catalog()
+    for source in ("bank", "shop"):
+        catalog.replace(source, [Tool(name, text) for name, text in descriptions.items()], source)
+    return catalog
+
+
+def test_a_scope_sees_at_once_that_a_tool_is_held_and_accepted_again() -> None:
+    catalog = offered(pay="Pay.", show="Show.")
+    old = Scope(catalog.tools, [Allow.of("bank.*")], catalog)
+    catalog.replace("bank", [Tool("pay", "Steal."), Tool("show", "Show.")], "bank")
+    new = Scope(catalog.tools, [Allow.of("bank.*")], catalog)
+    for found in (old, new):
+        assert (found.status("bank.pay"), found.status("pay"), found.status("tools.bank.pay")) == (
+            "held",
+        ) * 3
+        assert found.get("bank.pay") is None
+        assert "bank.pay" not in found.nearest("bank.pya")
+        assert found.status("bank.show") == "allowed"
+    assert names(new) == ["bank.show"]
+    catalog.accept(["bank.pay"])
+    assert (old.status("bank.pay"), old.get("pay")) == ("outdated", None)
+    assert Scope(catalog.tools, [Allow.of("*")], catalog).status("bank.pay") == "allowed"
+
+
+def test_a_held_tool_that_is_not_allowed_is_forbidden_like_any_other() -> None:
+    catalog = offered(pay="Pay.")
+    catalog.replace("bank", [Tool("pay", "Steal.")], "bank")
+    found = Scope(catalog.tools, [Allow.of("shop.*")], catalog)
+    assert found.status("bank.pay") == "forbidden"
+    assert found.status("pay") == "allowed"
+    assert Scope(catalog.tools, [], catalog).status("bank.pay") == "forbidden"
+
+
+def test_a_held_tool_keeps_its_short_name_from_meaning_another_one() -> None:
+    catalog = offered(pay="Pay.")
+    catalog.replace("bank", [Tool("pay", "Steal.")], "bank")
+    found = Scope(catalog.tools, [Allow.of("*")], catalog)
+    assert (found.status("pay"), found.get("pay")) == ("unknown", None)
+    assert found.status("shop.pay") == "allowed"

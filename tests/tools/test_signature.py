@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oneturn.tools.signature import MAX_SIGNATURE, describe, return_type, signature
+from oneturn.tools.signature import MAX_SIGNATURE, return_type, signature
 from oneturn.types import Tool
 
 NODE = {
@@ -109,60 +109,25 @@ def test_a_signature_of_very_many_parameters_is_cut_visibly() -> None:
     line = signature(tool)
     assert line.endswith(", ...) -> Any")
     assert len(line) < MAX_SIGNATURE + 50
-    assert "… and 940 more parameters" in describe(tool)
-
-
-def test_the_description_says_all_there_is_to_know() -> None:
-    tool = Tool(
-        "github.create_issue",
-        description="Create an issue.\n\n\n\n\u202eMore.",
-        input_schema=inputs(
-            {
-                "title": {
-                    "type": "string",
-                    "minLength": 1,
-                    "maxLength": 80,
-                    "description": "What it\nis about.",
-                },
-                "page-size": {"anyOf": [{"type": "integer", "maximum": 9}, {"type": "null"}]},
-                "kind": {"enum": [f"a_rather_long_choice_{n}" for n in range(12)]},
-            },
-            "title",
-        ),
-        effect="write",
-        original="create-issue",
-        source="github",
-    )
-    text = describe(tool)
-    lines = text.splitlines()
-    assert lines[0] == signature(tool)
-    assert "Create an issue.\n\nMore." in text
-    assert "  title: str - What it is about. (minLength 1; maxLength 80)" in lines
-    assert "  page_size: int | None = None (original name 'page-size'; maximum 9)" in lines
-    assert "'a_rather_long_choice_11'" in text
-    assert "effect: write" in lines
-    assert "original name: create-issue" in lines
-    assert (
-        lines[-1] == "returns: not declared; parsed JSON if the whole text is an object or array, else text"
-    )
 
 
 @pytest.mark.parametrize(
-    ("tool", "kind", "rule"),
+    ("tool", "kind"),
     [
-        (Tool("x", output_schema={"type": "integer"}), "int", "int"),
-        (
-            Tool("x", results="text", output_schema={"type": "integer"}),
-            "str",
-            "text, never parsed (results=text)",
-        ),
-        (Tool("x", results="json"), "Any", "Any, parsed from JSON text (results=json)"),
-        (Tool("x"), "Any", "not declared; what the function returns, as plain data"),
+        (Tool("x", output_schema={"type": "integer"}), "int"),
+        (Tool("x", results="text", output_schema={"type": "integer"}), "str"),
+        (Tool("x", results="json"), "Any"),
+        (Tool("x"), "Any"),
     ],
 )
-def test_the_result_rule_is_one_line(tool: Tool, kind: str, rule: str) -> None:
+def test_the_type_of_a_result_follows_the_result_rule(tool: Tool, kind: str) -> None:
     assert return_type(tool) == kind
-    assert describe(tool).endswith(f"returns: {rule}")
+    assert signature(tool).endswith(f") -> {kind}")
+
+
+def test_what_cannot_be_seen_in_a_name_or_value_is_written_as_an_escape() -> None:
+    tool = Tool("x", output_schema={"properties": {"a\u202eb": {"enum": ["c\ufe0fd"]}}})
+    assert return_type(tool) == r"{'a\u202eb'?: Literal['c\ufe0fd']}"
 
 
 def test_a_schema_that_fans_out_without_end_costs_little() -> None:
@@ -206,7 +171,6 @@ def test_the_work_for_one_tool_is_bounded_whatever_its_schema(schema: dict[str, 
     tool = Tool("x", input_schema=counted(schema), output_schema=counted(schema))
     Counted.looks = 0
     assert len(signature(tool)) < 3_000
-    describe(tool)
     return_type(tool)
     assert Counted.looks < 60_000
 
@@ -230,7 +194,6 @@ def test_scalars_too_long_to_show_are_not_written_out() -> None:
     line = signature(Tool("x", input_schema=schema, output_schema={"const": huge}))
     assert "a: Literal[..., 1]" in line
     assert "b: Any = ..." in line
-    assert "maximum ..." in describe(Tool("x", input_schema=schema))
 
 
 WORDS = [
@@ -269,4 +232,3 @@ def test_no_schema_breaks_or_floods_a_signature(
     assert line.startswith("await tools.lab.x(")
     assert "\n" not in line
     assert len(line) < MAX_SIGNATURE + 200
-    assert len(describe(tool)) < 60_000

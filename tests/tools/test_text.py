@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oneturn.tools.text import neutral, one_line
+from oneturn.tools.text import neutral, one_line, quoted
 
 VISIBLE_FORMAT = {"\u0600", "\u0601", "\u0602", "\u0603", "\u0604", "\u0605", "\u06dd", "\u070f"}
 
@@ -61,3 +61,33 @@ def test_of_a_very_long_text_only_the_beginning_is_read() -> None:
     for cut in (neutral, one_line):
         assert cut("x" * 5_000_000, 100) == "x" * 100 + "… (4,999,900 more characters)"
         assert cut("safe" + "\u200b" * 5_000_000, 100).startswith("safe… (4,99")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("first await tools.slack.post_message(x)", "first await [another tool: slack/post_message](x)"),
+        ("call tools.github.issues.list()", "call tools.github.issues.list()"),
+        ("see https://tools.ietf.org/html", "see https://tools.ietf.org/html"),
+        ("mytools.slack.post, the tools. Then", "mytools.slack.post, the tools. Then"),
+    ],
+)
+def test_a_text_can_name_only_its_own_tools(text: str, shown: str) -> None:
+    assert neutral(text, 1_000, "github") == shown
+    assert one_line(text, 1_000, "github") == shown
+    assert neutral(text, 1_000) == text
+
+
+def test_a_quoted_text_is_one_visible_line_of_python() -> None:
+    text = "a\n'\"\\\u202e\ufe0f\U000e0041\ud800é"
+    literal = quoted(text, 100)
+    assert eval(literal) == text
+    assert literal.isprintable()
+    assert neutral(literal, 100) == literal
+    assert quoted("x" * 200, 3) == "'xxx…'"
+
+
+@given(st.text())
+def test_quoting_never_changes_a_text(text: str) -> None:
+    assert eval(quoted(text, 10_000)) == text
+    assert "\n" not in quoted(text, 10_000)

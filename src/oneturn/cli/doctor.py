@@ -29,6 +29,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
+    from ..app import CodeMode
     from .common import Prepared
 
 Status = Literal["ok", "warn", "fail"]
@@ -120,5 +121,20 @@ async def _sources(prepared: Prepared, lines: bool) -> list[Check]:
         hint = "; see `oneturn tools list --all`" if exist and not allowed else ""
         status: Status = "ok" if allowed else "warn"
         checks += [Check("patterns", "warn", text) for text in unmatched(app, prepared.patterns())]
+        checks.append(_definitions(app))
         checks.append(Check("allow-list", status, f"{allowed:,} of {exist:,} tools may be called{hint}"))
     return checks
+
+
+def _definitions(app: CodeMode) -> Check:
+    held = app.catalog.held
+    if held:
+        return Check("definitions", "warn", f"{len(held):,} tools are held; see `oneturn tools diff`")
+    loose = [name for name in app.sources if name not in app.catalog.pins.locked]
+    if not loose:
+        return Check("definitions", "ok", "as pinned")
+    return Check(
+        "definitions",
+        "ok",
+        f"of {', '.join(loose)} trusted as first seen, at every start; `oneturn tools pin` keeps them",
+    )

@@ -11,6 +11,7 @@ import typer
 
 from ..errors import ConfigError, SourceError
 from ..types import Effect, Tool
+from . import learn, pins
 from .common import (
     AllowOption,
     AppOption,
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from ..tools.scope import Scope
 
 tools = typer.Typer(help="List, search and describe the tools a script may call.", no_args_is_help=True)
+
+tools.command("learn")(learn.learn)
+tools.command("pin")(pins.pin)
+tools.command("diff")(pins.diff)
+tools.command("accept")(pins.accept)
 
 _SUMMARY = 100  # characters of a description in a list
 _ORIGINS = {  # who says what effect a tool has: a mark for a narrow table, and what it means
@@ -71,6 +77,7 @@ def list_tools(
                 {
                     "tools": [{**_line(tool), "allowed": tool.name in allowed} for tool in chosen],
                     "exist": len(built.catalog.tools),
+                    "held": sorted(built.catalog.held),
                     "problems": built.problems,
                 }
             )
@@ -89,6 +96,8 @@ def list_tools(
             write(f"\n{_legend(chosen)}\n")
         if not allowed:
             note(_how_to_allow(built))
+        if held := built.catalog.held:
+            note(f"{len(held):,} tools are held until somebody accepts them; see `oneturn tools diff`.")
 
 
 @tools.command("search")
@@ -147,7 +156,7 @@ def show_tool(
                     **_line(tool),
                     "description": tool.description,
                     "original": tool.original,
-                    "pin": tool.pin,
+                    "pin": built.catalog.pin(tool.name),
                     "input_schema": tool.input_schema,
                     "output_schema": tool.output_schema,
                 }
@@ -229,5 +238,7 @@ def _not_there(app: CodeMode, scope: Scope, name: str) -> str:
     known = app.catalog.get(name.removeprefix("tools."))
     if known is not None:
         return f"{known.name} exists and is not allowed; allow it with --allow '{known.name}'."
+    if name.removeprefix("tools.") in app.catalog.held:
+        return f"{name} is held until its definition is accepted; see `oneturn tools diff {name}`."
     near = scope.nearest(name)
     return f"There is no tool {name}" + (f"; did you mean {' or '.join(near)}?" if near else ".")

@@ -11,32 +11,53 @@ from collections.abc import Sequence
 from oneturn.types import Call, Failure
 
 from .arguments import Arguments
-from .base import Allowed, Budget, Context, Guard, Refused, Request, Verdict, capped
+from .base import Allowed, Budget, Cached, Context, Guard, Refused, Request, Verdict, capped
 from .dispatch import Dispatcher, Reply
 from .guards import budgets, scope
 from .redact import Redactor
 
-__all__ = ["Allowed", "Budget", "Context", "Dispatcher", "Gate", "Redactor", "Refused", "Reply", "Verdict"]
+__all__ = [
+    "Allowed",
+    "Budget",
+    "Cached",
+    "Context",
+    "Dispatcher",
+    "Gate",
+    "Redactor",
+    "Refused",
+    "Reply",
+    "Verdict",
+]
 
 
 class Gate:
-    """Decides about calls. The order of the guards is this list."""
+    """Decides about calls. The order of the guards is this list.
 
-    def __init__(self) -> None:
-        self.guards: Sequence[tuple[str, Guard]] = (
+    Args:
+        cache: The last guard, a `gate.cache.ResultCache`; nothing is cached without one.
+    """
+
+    def __init__(self, cache: Guard | None = None) -> None:
+        guards: list[tuple[str, Guard | None]] = [
             ("scope", scope),
             ("arguments", Arguments()),
             ("budgets", budgets),
-        )
+            ("cache", cache),
+        ]
+        self.guards: Sequence[tuple[str, Guard]] = [
+            (name, guard) for name, guard in guards if guard is not None
+        ]
 
     def decide(self, call: Call, context: Context) -> Verdict:
-        """Whether to send `call`, and exactly what to send."""
+        """Whether to send `call`, and exactly what to send, or what its value is without."""
         request = Request(call)
         for name, guard in self.guards:
             passed = guard(request, context)
             if isinstance(passed, Failure):
                 return Refused(call, name, capped(passed), request.tool)
+            if isinstance(passed, Cached):
+                return passed
             request = passed
         assert request.tool is not None
         assert request.arguments is not None
-        return Allowed(call, request.tool, request.arguments)
+        return Allowed(call, request.tool, request.arguments, request.remember)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oneturn.tools.scope import Scope
-from oneturn.types import Call, CallRecord, Failure, Limits, Tool
+from oneturn.types import Call, CallRecord, CallStatus, Failure, Limits, Tool
+
+if TYPE_CHECKING:
+    from .cache import Store
 
 SHOWN = 200
 """Characters shown of a name or a path the script made up."""
@@ -27,12 +30,18 @@ def capped(failure: Failure) -> Failure:
     return Failure(failure.kind, cut(failure.message, MAX_MESSAGE))
 
 
+Remember = Callable[[Any, int], None]
+"""Keeps a copy of a call's result, given with its size in bytes, for later calls like it."""
+
+
 @dataclass(slots=True)
 class Budget:
-    """What one run has used so far. The only thing in the gate that changes."""
+    """What one run has used so far, and what it keeps for itself. Goes when the run does."""
 
     calls: int = 0
     result_bytes: int = 0
+    kept: Store | None = None
+    """Results cached for this run alone; the cache makes it when it needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class Context:
     scope: Scope
     limits: Limits
     budget: Budget
+    caller: str = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +61,35 @@ class Request:
     call: Call
     tool: Tool | None = None
     arguments: Mapping[str, Any] | None = None
+    remember: Remember | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """Verdict: send exactly this. `arguments` is a copy nothing else holds."""
+    """Verdict: send exactly this. `arguments` is a copy nothing else holds.
+
+    `remember` is for its result, if it succeeds; None when nobody wants to know.
+    """
 
     call: Call
     tool: Tool
     arguments: Mapping[str, Any]
+    remember: Remember | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """Verdict: allowed, and its value is known already. The value is a copy nothing else holds."""
+
+    allowed: Allowed
+    value: Any
+
+    def record(self, failure: Failure | None) -> CallRecord:
+        """How the call goes on record, once it is known whether the run could take its value."""
+        call, tool = self.allowed.call, self.allowed.tool
+        status: CallStatus = "failed" if failure else "ok"
+        error = failure.message if failure else ""
+        return CallRecord(call.id, tool.name, tool.effect, status, 0.0, call.position, error, cached=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +109,6 @@ class Refused:
         return CallRecord(call.id, name, effect, "refused", 0.0, call.position, self.failure.message)
 
 
-Verdict = Allowed | Refused
-Guard = Callable[[Request, Context], Request | Failure]
-"""Passes a request on, possibly completed, or says why not."""
+Verdict = Allowed | Cached | Refused
+Guard = Callable[[Request, Context], Request | Failure | Cached]
+"""Passes a request on, possibly completed, or says why not, or what its value is."""

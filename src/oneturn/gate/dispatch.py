@@ -14,15 +14,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from oneturn.errors import EffectUnknown, SourceError, ToolError, ValueRefused
-from oneturn.tools.base import Blob, Result, Source
+from oneturn.tools.base import Blob, Result, Source, Text
 from oneturn.tools.results import value_of
 from oneturn.types import Answer, CallRecord, CallStatus, Failure, Limits, Tool
 from oneturn.values import copy, measure
 
-from .base import Allowed, Budget, capped, cut
+from .base import Allowed, Budget, Cached, capped, cut
 from .redact import Redactor
 from .schemas import Schema
 
@@ -47,6 +47,14 @@ _KEPT = (
 )
 _NO_DEADLINE = contextlib.nullcontext()
 Keep = Callable[[Blob], Mapping[str, Any]]
+
+
+class Shapes(Protocol):
+    """Learns what tools return that do not declare it."""
+
+    def observe(self, tool: Tool, value: Any) -> None:
+        """Look at one result, and neither change nor keep it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +85,13 @@ class Dispatcher:
     Args:
         redactor: Takes secrets and host paths out of error text.
         deadline: Seconds one call may take when its tool does not say.
+        shapes: Is shown the structured results of tools that declare no output schema.
     """
 
-    def __init__(self, redactor: Redactor, deadline: float) -> None:
+    def __init__(self, redactor: Redactor, deadline: float, shapes: Shapes | None = None) -> None:
         self.redactor = redactor
         self._deadline = deadline
+        self._learned = shapes
         self._shapes: dict[str, tuple[Tool, Schema | None]] = {}
 
     async def send(
@@ -90,6 +100,7 @@ class Dispatcher:
         source: Source,
         *,
         left: float = math.inf,
+        deadline: float | None = None,
         stopped: Callable[[], bool] | None = None,
     ) -> Reply:
         """Send one call and wait. Never raises, except for cancellation of the task itself.
@@ -98,12 +109,15 @@ class Dispatcher:
             allowed: What to send.
             source: Where to.
             left: Seconds after which whoever waits cancels this anyway.
+            deadline: Seconds this call may take at most, in place of the dispatcher's own.
             stopped: Whether whoever waits has cancelled this task. A tool runs in the same task and
                 can cancel it too; only the caller can tell the two apart. Without it every
                 cancellation of the task counts as the caller's.
         """
         tool = allowed.tool
-        seconds = tool.timeout if tool.timeout is not None else self._deadline
+        seconds = self._deadline if deadline is None else deadline
+        if tool.timeout is not None:
+            seconds = tool.timeout if deadline is None else min(tool.timeout, deadline)
         # A deadline costs about as much as the rest of a quick call: none when the run's own is sooner.
         guard = asyncio.timeout(seconds) if seconds < left else _NO_DEADLINE
         began = time.monotonic()
@@ -137,23 +151,35 @@ class Dispatcher:
         if reply.failure is not None:
             return Answer(call_id, failure=reply.failure)
         try:
-            return Answer(call_id, self._checked(tool, value_of(tool, reply.result, keep), limits, budget))
+            value = value_of(tool, reply.result, keep)
+            size = _counted(value, limits, budget)
+            fresh = copy(value)
+            # Python functions have been serialised by their own return type already.
+            if tool.output_schema is not None and tool.holds_output and tool.source != "python":
+                self._check_shape(tool, fresh)
+            if reply.allowed.remember is not None and not _has_files(reply.result):
+                reply.allowed.remember(fresh, size)
         except BaseException as error:
             return Answer(call_id, failure=self._failure(tool, error))
+        if self._learned is not None and tool.output_schema is None and _has_shape(tool, reply.result, fresh):
+            self._learn(tool, fresh)
+        return Answer(call_id, fresh)
 
-    def _checked(self, tool: Tool, value: Any, limits: Limits, budget: Budget) -> Any:
-        """The result as the script will get it: bounded, counted, in its declared shape, copied."""
-        size = measure(value, limits, what="the result")
-        if budget.result_bytes + size > limits.run_bytes:
-            raise ValueRefused(
-                f"the results of this run are over {limits.run_bytes:,} bytes together; ask for less."
-            )
-        budget.result_bytes += size
-        fresh = copy(value)
-        # Python functions have been serialised by their own return type already.
-        if tool.output_schema is not None and tool.source != "python":
-            self._check_shape(tool, fresh)
-        return fresh
+    def recall(self, cached: Cached, limits: Limits, budget: Budget) -> Answer:
+        """The answer from the cache. It is bounded and counted as the result of a sent call is."""
+        call, tool = cached.allowed.call, cached.allowed.tool
+        try:
+            _counted(cached.value, limits, budget)
+        except ValueRefused as error:
+            return Answer(call.id, failure=Failure("ValueError", f"{tool.name}: {error}"))
+        return Answer(call.id, cached.value)
+
+    def _learn(self, tool: Tool, value: Any) -> None:
+        assert self._learned is not None
+        try:
+            self._learned.observe(tool, value)
+        except Exception:  # what is learned must never cost anybody the answer
+            log.warning("Nothing was learned from a result of %s", tool.name, exc_info=True)
 
     def _check_shape(self, tool: Tool, value: Any) -> None:
         known = self._shapes.get(tool.name)
@@ -182,6 +208,34 @@ class Dispatcher:
             return capped(Failure(kind, f"{tool.name}: {self.redactor.text(text).strip() or _name(error)}"))
         except BaseException:
             return Failure("RuntimeError", f"{tool.name}: it failed, with an error that cannot be shown")
+
+
+def _counted(value: Any, limits: Limits, budget: Budget) -> int:
+    """The size of a result, once it is within the bounds of its run and counted towards them."""
+    size = measure(value, limits, what="the result")
+    if budget.result_bytes + size > limits.run_bytes:
+        raise ValueRefused(
+            f"the results of this run are over {limits.run_bytes:,} bytes together; ask for less."
+        )
+    budget.result_bytes += size
+    return size
+
+
+def _has_files(result: Result) -> bool:
+    return any(isinstance(block, Blob) for block in result.blocks)
+
+
+def _has_shape(tool: Tool, result: Result, value: Any) -> bool:
+    """Whether a result is data: structured, or text that was JSON all through."""
+    if tool.results == "text":
+        return False
+    if result.has_structured:
+        return True
+    parts = value if len(result.blocks) > 1 else [value]
+    return bool(result.blocks) and all(
+        isinstance(block, Text) and not isinstance(part, str)
+        for block, part in zip(result.blocks, parts, strict=True)
+    )
 
 
 def _told(error: BaseException) -> tuple[str, str]:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from oneturn.tools.scope import Status
 from oneturn.types import Failure
 
 from .base import Context, Request, cut
+
+_REFUSED: Mapping[Status, str] = {
+    "forbidden": "is not allowed here",
+    "held": "changed its definition and is held until somebody accepts it (oneturn tools diff)",
+    "new": "is new and held until somebody accepts its definition (oneturn tools diff)",
+    "outdated": "changed its definition while this run was under way; run the script again",
+}
 
 
 def scope(request: Request, context: Context) -> Request | Failure:
@@ -13,11 +23,11 @@ def scope(request: Request, context: Context) -> Request | Failure:
     tool = context.scope.get(name)
     if tool is not None:
         return Request(request.call, tool)
-    allowed_elsewhere = context.scope.status(name) == "forbidden"
-    near = [] if allowed_elsewhere else context.scope.nearest(name)
+    status = context.scope.status(name)
+    near = context.scope.nearest(name) if status == "unknown" else []
     name = cut(name)
-    if allowed_elsewhere:
-        return Failure("PermissionError", f"{name} is not allowed here")
+    if status in _REFUSED:
+        return Failure("PermissionError", f"{name} {_REFUSED[status]}")
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     elif context.scope.tools:

@@ -11,15 +11,15 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
-import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TypeGuard
 
 from ..types import ScriptError
 from . import dialect
-from .features import Unsupported, dotted, imported, unsupported
+from .features import Unsupported, dotted, unsupported
 from .parse import Program, chain
+from .reach import is_pythons, meaning
 
 _SHOWN = 10
 _CHARS = 80
@@ -137,13 +137,9 @@ def hidden_tools(program: Program, is_tool: Callable[[str], bool]) -> dict[ast.C
         else:
             name = dotted(program, node.func)
         root, _, rest = name.partition(".")
-        if rest and is_tool(name) and _is_pythons(root) and not _has(root, rest.partition(".")[0]):
+        if rest and is_tool(name) and is_pythons(root) and not _has(root, rest.partition(".")[0]):
             found[node] = name
     return found
-
-
-def _is_pythons(root: str) -> bool:
-    return hasattr(builtins, root) or root in sys.stdlib_module_names
 
 
 def _has(root: str, name: str) -> bool:
@@ -195,7 +191,7 @@ class _Uses:
     def makes_coroutine(self, call: ast.Call) -> bool:
         if isinstance(call.func, ast.Name) and self.is_async_function(call.func.id):
             return True
-        path = self.resolve(chain(call.func))
+        path = meaning(self.program, chain(call.func))
         if not path or path[0] == "runtime":
             return False
         if path[0] == "tools":
@@ -210,26 +206,6 @@ class _Uses:
         if len(places) != 1 or not isinstance(places[0], ast.AsyncFunctionDef):
             return False
         return not places[0].decorator_list and self.program.parents[places[0]] is self.program.tree
-
-    def resolve(self, path: tuple[str, ...]) -> tuple[str, ...]:
-        """A path with imports and simple aliases followed; empty when its root is the script's own."""
-        for _ in range(10):  # an alias of an alias of ...; a cycle ends here too
-            places = self.program.bindings.get(path[0]) if path else None
-            if not places:
-                return path
-            place = places[0]
-            parent = self.program.parents[place]
-            if isinstance(place, ast.alias):
-                full = imported(self.program, path[0])
-                known = full.partition(".")[0] in ("tools", "asyncio")
-                return (*full.split("."), *path[1:]) if known else ()
-            if len(places) > 1 or not isinstance(parent, ast.Assign | ast.AnnAssign) or parent.value is None:
-                return ()
-            if isinstance(parent, ast.Assign) and parent.targets != [place]:
-                return ()
-            value = chain(parent.value)
-            path = (*value, *path[1:]) if value else ()
-        return ()
 
     def assigned_names(self, call: ast.Call) -> list[str] | None:
         """The names a call's coroutine is assigned to; None when it is not assigned to plain names."""

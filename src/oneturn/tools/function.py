@@ -15,12 +15,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_args
 
-import docstring_parser
-
 from ..errors import SourceError, ToolDefinitionError, ToolError
 from ..types import Effect, Limits, ResultRule, Tool
 from .base import Result, Text
 from .definition import check_definition
+from .docstrings import docs_of
 from .names import dotted
 from .parameters import Hints, Parameters, parameters_of, underlying, without_partials
 from .returns import Returns, TooLarge, returns_of
@@ -75,6 +74,8 @@ class FunctionSource:
         labels: Iterable[str] = (),
         results: ResultRule = "auto",
         timeout: float | None = None,
+        examples: Iterable[str] = (),
+        notes: Iterable[str] = (),
     ) -> Tool:
         """Offer a function, bound method, partial or callable object, sync or async.
 
@@ -90,6 +91,8 @@ class FunctionSource:
             labels: For policy and display.
             results: "json" to parse the text it returns, see `oneturn.tools.results`.
             timeout: Seconds one call may take, instead of the gate's default.
+            examples: Short pieces of script that call it, put before those of the docstring.
+            notes: One-line warnings and rate limits, put before those of the docstring.
 
         Raises:
             ToolDefinitionError: The name is taken or reserved, an option is unknown, or the
@@ -110,11 +113,13 @@ class FunctionSource:
             name=full,
             effect=effect or "destructive",
             effect_from="decorator" if effect else "default",
-            labels=(labels,) if isinstance(labels, str) else tuple(labels),
+            labels=_texts(labels),
             source=self.name,
             original=original,
             results=results,
             timeout=timeout,
+            examples=_texts(examples),
+            notes=_texts(notes),
         )
         entry = _entry(fn, draft, description)
         self._originals[full] = original
@@ -210,6 +215,10 @@ def _is_large(arguments: Mapping[str, Any]) -> bool:
     return weight > _INLINE_ARGUMENTS
 
 
+def _texts(given: Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 def _own_name(fn: Callable[..., Any]) -> str:
     inner = without_partials(fn)
     found = getattr(inner, "__name__", None) or type(inner).__name__
@@ -242,12 +251,14 @@ def _entry(fn: Callable[..., Any], draft: Tool, description: str | None) -> _Ent
     behind = underlying(fn)
     if inspect.isgeneratorfunction(behind) or inspect.isasyncgenfunction(behind):
         raise ToolDefinitionError(f"{name} yields its results one by one; return a list instead.")
-    docs = _docs(fn)
-    parameters = parameters_of(fn, name, docs)
+    docs = docs_of(fn)
+    parameters = parameters_of(fn, name, docs.parsed)
     returns = returns_of(inspect.signature(fn).return_annotation, Hints(fn, name))
     tool = dataclasses.replace(
         draft,
-        description=description if description is not None else (docs.description or "").strip(),
+        description=description if description is not None else docs.description,
+        examples=(*draft.examples, *docs.examples),
+        notes=(*draft.notes, *docs.notes),
         input_schema=parameters.schema,
         output_schema=None if draft.results == "json" else returns.schema,
     )
@@ -257,12 +268,3 @@ def _entry(fn: Callable[..., Any], draft: Tool, description: str | None) -> _Ent
         raise ToolDefinitionError(f"{name} cannot be offered. {error}") from None
     is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
     return _Entry(fn, tool, parameters, returns, is_async)
-
-
-def _docs(fn: Callable[..., Any]) -> docstring_parser.Docstring:
-    found = without_partials(fn)
-    if inspect.isroutine(found):
-        text = inspect.getdoc(found)
-    else:
-        text = underlying(fn).__doc__ or inspect.getdoc(type(found))
-    return docstring_parser.parse(text or "")

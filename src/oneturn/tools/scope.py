@@ -2,7 +2,8 @@
 
 A scope is worked out once from a catalog's tools and holds no way back to the rest: names,
 nearest names and counts speak of the tools in scope only. All it keeps of the others is which
-names exist, so that "not allowed" can be told from "no such tool".
+names exist, so that "not allowed" can be told from "no such tool". One thing is asked anew at every
+look: whether a tool is held, because its definition changed after the scope was made.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 from ..errors import ConfigError
 from ..types import Tool
 from .names import RESERVED
+from .pins import Held
 
-Status = Literal["allowed", "forbidden", "unknown"]
+Status = Literal["allowed", "forbidden", "unknown", "held", "new", "outdated"]
+"""How a name stands: `held` is in scope and changed its definition, `new` is in scope and was never
+accepted, `outdated` was accepted with another definition after the scope was made."""
 
 _SEPARATORS = re.compile(r"[,\s]+")
 _GLOB = re.compile(r"[*?\[]")
@@ -84,36 +88,94 @@ def allow_from_env(environ: Mapping[str, str]) -> Allow | None:
     return None if text is None else Allow.of(text)
 
 
-class Scope:
-    """The tools one caller may reach: those that every one of `allows` matches; with none, no tool."""
+class Watch(Protocol):
+    """Says at any time how tools stand now. A catalog does."""
 
-    def __init__(self, catalog_tools: Sequence[Tool], allows: Sequence[Allow]) -> None:
-        inside = [
-            tool for tool in catalog_tools if allows and all(allow.matches(tool.name) for allow in allows)
-        ]
+    @property
+    def version(self) -> int:
+        """Grows with every change."""
+        ...
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        """The tools that are held, by name."""
+        ...
+
+    def outdated(self, name: str, version: int) -> bool:
+        """Whether this tool was something else at an earlier version."""
+        ...
+
+
+class Scope:
+    """The tools one caller may reach: those that every one of `allows` matches; with none, no tool.
+
+    Args:
+        catalog_tools: Every tool that is offered.
+        allows: The allow-lists.
+        watch: What to ask which tools are held; without it, none ever is.
+    """
+
+    def __init__(
+        self, catalog_tools: Sequence[Tool], allows: Sequence[Allow], watch: Watch | None = None
+    ) -> None:
+        self._allows = tuple(allows)
+        self._watch = watch
+        self._version = watch.version if watch is not None else 0
+        held = [each.tool for each in watch.held.values()] if watch is not None else []
+        inside = [tool for tool in catalog_tools if self._permits(tool.name)]
         self.tools: tuple[Tool, ...] = tuple(sorted(inside, key=lambda tool: tool.name))
         self._by_name = {tool.name: tool for tool in self.tools}
         self._by_short: dict[str, list[Tool]] = {}
         for tool in self.tools:
             self._by_short.setdefault(tool.short_name, []).append(tool)
-        outside = [tool for tool in catalog_tools if tool.name not in self._by_name]
+        # A held tool keeps its short name: the same word must not come to mean another tool meanwhile.
+        self._held_short: dict[str, list[str]] = {}
+        for tool in held:
+            if self._permits(tool.name):
+                self._held_short.setdefault(tool.short_name, []).append(tool.name)
+        outside = [tool for tool in (*catalog_tools, *held) if not self._permits(tool.name)]
         self._outside = frozenset(name for tool in outside for name in (tool.name, tool.short_name))
 
+    def _permits(self, name: str) -> bool:
+        return bool(self._allows) and all(allow.matches(name) for allow in self._allows)
+
+    def _means(self, name: str) -> str | None:
+        """The full name in scope, held or not, that this dotted or short name stands for."""
+        if name in self._by_name:
+            return name
+        sharing = [tool.name for tool in self._by_short.get(name, ())[:2]] + self._held_short.get(name, [])
+        if len(sharing) == 1:
+            return sharing[0]
+        watch = self._watch
+        return name if watch is not None and name in watch.held and self._permits(name) else None
+
+    def _standing(self, name: str) -> Status:
+        """How a tool stands that is or was in scope, by its full name."""
+        watch = self._watch
+        if watch is not None:
+            held = watch.held.get(name)
+            if held is not None:
+                return "held" if held.reason == "changed" else "new"
+            if watch.outdated(name, self._version):
+                return "outdated"
+        return "allowed" if name in self._by_name else "unknown"
+
     def get(self, name: str) -> Tool | None:
-        """The tool in scope of this dotted name, or of this short name when only one has it."""
-        name = name.removeprefix("tools.")
-        tool = self._by_name.get(name)
-        if tool is None:
-            sharing = self._by_short.get(name, [])
-            tool = sharing[0] if len(sharing) == 1 else None
-        return tool
+        """The tool in scope of this dotted name, or of this short name when only one has it.
+
+        None for a tool that is held now, also when it was not when this scope was made.
+        """
+        full = self._means(name.removeprefix("tools."))
+        return self._by_name[full] if full is not None and self._standing(full) == "allowed" else None
 
     def status(self, name: str) -> Status:
         """Whether `name` is a tool in scope, a tool outside it, or no tool (or not exactly one)."""
-        if self.get(name) is not None:
-            return "allowed"
         name = name.removeprefix("tools.")
-        return "forbidden" if name in self._outside and name not in self._by_short else "unknown"
+        full = self._means(name)
+        if full is not None:
+            return self._standing(full)
+        ours = name in self._by_short or name in self._held_short
+        return "forbidden" if name in self._outside and not ours else "unknown"
 
     def nearest(self, name: str, n: int = 3) -> list[str]:
         """Up to `n` full names in scope that look like `name`, the likeliest first.
@@ -126,7 +188,7 @@ class Scope:
         short = self._short_spelling.close(wanted.rpartition(".")[2], n)
         by_short = [tool.name for each in short for tool in self._by_short[each][:n]]
         order = full + by_short if "." in wanted else by_short + full
-        return list(dict.fromkeys(order))[:n]
+        return [name for name in dict.fromkeys(order) if self._standing(name) == "allowed"][:n]
 
     @cached_property
     def _full_spelling(self) -> _Spelling:

@@ -1,4 +1,4 @@
-"""How a tool looks to whoever writes a script: one line to copy, or everything known about it.
+"""How a tool looks to whoever writes a script: one line to copy, and the type of what it gives.
 
 JSON Schema becomes Python type text. The reader is a model with a bounded context and the schema
 comes from a stranger, so every part is capped: depth, length, and the steps taken for one tool
@@ -11,14 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from ..errors import ToolDefinitionError
 from ..types import Tool
 from .names import identifier
 from .schema import properties, required, resolve, types
-from .text import neutral, one_line
+from .stubs import stub_text
+from .text import quoted
+
+__all__ = ["MAX_SIGNATURE", "describe", "return_type", "signature"]
 
 MAX_SIGNATURE = 1_200
 """Characters of a signature beyond the tool's own name."""
@@ -28,23 +30,9 @@ _MAX_NESTING = 3  # objects inside objects
 _MAX_STEPS = 1_000  # schema nodes looked at for all parameters of a tool, and again for its result
 _PARTS_PER_STEP = 16  # a schema node of very many parts takes more than one step
 _MAX_BRANCHES = 20
-_MAX_LISTED = 60  # parameters `describe` lists
+_MAX_SCALAR = 300  # characters of one value
 _MAX_KEPT = 16_384  # signatures
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-_LIMITS = (
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "format",
-    "minItems",
-    "maxItems",
-    "uniqueItems",
-)
 
 
 def signature(tool: Tool) -> str:
@@ -98,34 +86,8 @@ def return_type(tool: Tool) -> str:
     return _Writer(tool.output_schema).text(tool.output_schema)
 
 
-def describe(tool: Tool) -> str:
-    """All a script writer needs: signature, description, parameters, effect, and the result rule."""
-    lines = [signature(tool)]
-    if tool.description.strip():
-        lines += [neutral(tool.description, 2_000)]
-    parameters = list(islice(_parameters(tool, _Writer(tool.input_schema)), _MAX_LISTED))
-    if parameters:
-        lines += ["parameters:", *(f"  {_line(parameter)}" for parameter in parameters)]
-    more = len(properties(tool.input_schema)) - len(parameters)
-    if more > 0:
-        lines.append(f"  … and {more} more parameters")
-    lines.append(f"effect: {tool.effect}")
-    if tool.original and tool.original not in (tool.name, tool.short_name):
-        lines.append(f"original name: {one_line(tool.original, 200)}")
-    lines.append(f"returns: {_result_rule(tool)}")
-    return "\n".join(lines)
-
-
-def _result_rule(tool: Tool) -> str:
-    if tool.results == "text":
-        return "text, never parsed (results=text)"
-    if tool.results == "json":
-        return f"{return_type(tool)}, parsed from JSON text (results=json)"
-    if tool.output_schema is not None:
-        return return_type(tool)
-    if tool.source == "python":
-        return "not declared; what the function returns, as plain data"
-    return "not declared; parsed JSON if the whole text is an object or array, else text"
+describe = stub_text
+"""All a script writer needs of one tool, see `oneturn.tools.stubs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,48 +132,11 @@ def _default(schema: Mapping[str, Any]) -> str:
     return "..."
 
 
-def _line(parameter: _Parameter) -> str:
-    notes = (
-        [f"original name {one_line(parameter.original, 100)!r}"]
-        if parameter.original != parameter.name
-        else []
-    )
-    notes += _constraints(parameter.schema)
-    line = parameter.text if len(parameter.name) <= 100 else parameter.text[:300]
-    description = parameter.schema.get("description")
-    if isinstance(description, str) and description.strip():
-        line += f" - {one_line(description, 400)}"
-    return f"{line} ({'; '.join(notes)})" if notes else line
-
-
-def _constraints(schema: Mapping[str, Any]) -> list[str]:
-    for branch in _branches(schema):  # an optional value carries its bounds in its one real branch
-        if branch.get("type") != "null":
-            schema = {**branch, **schema}
-    notes = [f"{word} {_short(schema[word])}" for word in _LIMITS if word in schema]
-    choices = schema.get("enum")
-    if isinstance(choices, list) and len(_literal(choices)) > _MAX_TYPE - 10:
-        notes.append(f"one of {', '.join(map(_short, choices[:50]))}{', …' if len(choices) > 50 else ''}")
-    return notes
-
-
-def _branches(schema: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    found = schema.get("anyOf")
-    if not isinstance(found, list) or len(found) > _MAX_BRANCHES:
-        return []
-    branches = [each for each in found if isinstance(each, Mapping)]
-    return branches if sum(each.get("type") != "null" for each in branches) == 1 else []
-
-
-def _short(value: object) -> str:
-    return one_line(_scalar(value), 80) if isinstance(value, str | int | float | None) else "..."
-
-
 def _scalar(value: str | int | float | None) -> str:
     """A scalar as Python writes it; of a very long one only as much as shows that it is too long."""
     if isinstance(value, int) and value.bit_length() > 256:
         return "..."
-    return repr(value[:300] if isinstance(value, str) else value)
+    return quoted(value[:_MAX_SCALAR], _MAX_SCALAR) if isinstance(value, str) else repr(value)
 
 
 def _literal(values: list[Any]) -> str:
@@ -325,7 +250,7 @@ class _Writer:
         parts: list[str] = []
         room = _MAX_TYPE
         for name, part in shown.items():
-            key = name if isinstance(name, str) and name.isidentifier() else repr(name)
+            key = name if isinstance(name, str) and name.isidentifier() else _scalar(str(name))
             parts.append(f"{key}{'' if name in needed else '?'}: {self.text(part, nesting + 1, level + 1)}")
             room -= len(parts[-1]) + 2
             if room < 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from ..errors import ConfigError, SourceError, ToolDefinitionError
 from .base import Source
@@ -29,6 +29,8 @@ class Sources:
         self.problems: dict[str, str] = {}
         self._sources: dict[str, tuple[Source, str]] = {functions.name: (functions, "")}
         self._refreshes: set[asyncio.Task[None]] = set()
+        self._due: set[str] = set()
+        self._turns: dict[str, asyncio.Lock] = {}
         self._stale = False
         functions.on_change(self._mark_stale)
 
@@ -57,14 +59,26 @@ class Sources:
         self._mark_stale()
 
     def sync(self) -> None:
-        """Bring functions added since into the catalog: once for all of them, not once for each."""
+        """Bring into the catalog what came since: functions, all at once, and a changed lock file."""
         if self._stale:
             self.catalog.replace(self.functions.name, self.functions.tools)
             self._stale = False
+        if self.catalog.pins.reread():
+            self.catalog.recheck()
+
+    def accept(self, names: Iterable[str], *, pins: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """Put the definitions of held tools in force, at once. Raises as `Catalog.accept` does."""
+        return self.catalog.accept(names, pins=pins)
 
     async def open(self, progress: Callable[[str], None] | None = None) -> None:
-        """Start every source at once and list its tools; what fails is in `problems`."""
+        """Start every source at once and list its tools; what fails is in `problems`.
+
+        What they list now is trusted, as far as no lock file says otherwise, until the next `open`.
+        """
         self.problems.clear()
+        self._due.clear()
+        self._turns.clear()
+        self.catalog.begin()
         self.sync()
         await asyncio.gather(*(self._open(name, progress) for name in self._sources))
 
@@ -75,7 +89,8 @@ class Sources:
             if source is not self.functions:
                 self.catalog.replace(name, await source.list_tools(), namespace)
                 source.on_change(lambda: self._refresh_soon(name))
-        except (SourceError, ToolDefinitionError) as error:
+                await asyncio.to_thread(self.catalog.pins.save)
+        except (SourceError, ConfigError) as error:
             self.problems[name] = str(error)
         else:
             if progress is not None:
@@ -85,19 +100,26 @@ class Sources:
         self._stale = True
 
     def _refresh_soon(self, name: str) -> None:
+        if name in self._due:  # however often a server says so, its next list is read once
+            return
+        self._due.add(name)
         task = asyncio.get_running_loop().create_task(self._refresh(name))
         self._refreshes.add(task)
         task.add_done_callback(self._refreshes.discard)
 
     async def _refresh(self, name: str) -> None:
         source, namespace = self._sources[name]
-        try:
-            self.catalog.replace(name, await source.list_tools(), namespace)
-            self.problems.pop(name, None)
-        except (SourceError, ToolDefinitionError) as error:
-            # The old list stays: a server must not be able to take another one's tools away.
-            self.problems[name] = str(error)
-            log.warning("%s changed its tools and the new list was not taken: %s", name, error)
+        async with self._turns.setdefault(name, asyncio.Lock()):  # an older list never comes after a newer
+            self._due.discard(name)
+            try:
+                tools = await source.list_tools()
+                self.sync()
+                self.catalog.replace(name, tools, namespace)
+                self.problems.pop(name, None)
+            except (SourceError, ToolDefinitionError) as error:
+                # The old list stays: a server must not be able to take another one's tools away.
+                self.problems[name] = str(error)
+                log.warning("%s changed its tools and the new list was not taken: %s", name, error)
 
     async def close(self) -> None:
         """Stop every source. Idempotent."""

@@ -144,6 +144,7 @@ class Link:
     def __init__(self, server: McpServer, changed: Callable[[tuple[Tool, ...]], None]) -> None:
         self.server = server
         self.tools: tuple[Tool, ...] = ()
+        self.offered: dict[str, Tool] = {}
         self.last_words = ""
         self._changed = changed
         self._wrapped: frozenset[str] = frozenset()
@@ -298,6 +299,7 @@ class Link:
             seen.add(cursor)
         self._wrapped = frozenset(t.name for t in listed if t.output_schema and is_wrapped(t.output_schema))
         self.tools = tuple(to_tool(tool, self.server) for tool in listed)
+        self.offered = {tool.name: tool for tool in self.tools}
 
     async def _hear(self, message: wire.ServerNotification | Exception) -> None:
         if isinstance(message, wire.ToolListChangedNotification):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _BACKOFF = (0.0, 0.1, 0.5, 2.0)  # seconds before each try to reconnect
 _ATTEMPTS = 3  # of one call, so a read that kills its server does not do so for ever
 _LOGIN_SECONDS = 300.0
+_COMPARED = 20_000  # characters of a description; a catalog keeps no more
 
 
 class McpSource:
@@ -63,13 +64,15 @@ class McpSource:
 
         Raises:
             ToolError: The tool failed, or the server refused the call.
-            SourceError: The server cannot be reached; nothing was sent.
+            SourceError: The server cannot be reached, or now offers something else under the tool's
+                name; nothing was sent.
             EffectUnknown: The connection broke during a call that is not a read.
         """
         from .link import LinkLost
 
         for _ in range(_ATTEMPTS):
             link = await self._live()
+            self._same(tool, link)
             try:
                 return await link.call(tool.original or tool.name, arguments)
             except LinkLost as lost:
@@ -116,6 +119,23 @@ class McpSource:
             if restarting.cancelled():
                 raise SourceError(f"MCP server '{self.name}' was closed; nothing was sent.") from None
             raise
+
+    def _same(self, tool: Tool, link: Link) -> None:
+        """Refuse a tool that is not the one the call was decided on; a restarted server may have changed it.
+
+        The catalog hears of the change as well, but only after this call.
+        """
+        now = link.offered.get(tool.original or tool.name)
+        if (
+            now is None
+            or now.input_schema != tool.input_schema
+            or now.output_schema != tool.output_schema
+            or not now.description.startswith(tool.description[:_COMPARED])
+        ):
+            raise SourceError(
+                f"MCP server '{self.name}' no longer offers '{tool.name}' as it was; nothing was sent, "
+                "and the next script sees what it offers now."
+            )
 
     async def _restart(self) -> Link:
         failure: SourceError | None = None
