@@ -20,6 +20,7 @@ HEAVY = (
     "mcp",
     "mcp_types",
     "bm25s",
+    "yaml",
     "numpy",
     "Stemmer",
     "bpe_openai",

@@ -225,7 +225,7 @@ def test_several_problems_are_one_answer(checker: Checker, scope: Scope) -> None
 
 
 def test_an_answer_is_bounded(checker: Checker, scope: Scope) -> None:
-    source = "\n".join(f"await shop.nothing_{n}({'x' * 2_000!r})" for n in range(40))
+    source = "\n".join(f"await shop.nothing_{n}({'x' * 1_000!r})" for n in range(40))
     error = checker.check(program(source), scope).error
     assert error is not None
     assert len(error.message) + len(error.hint) < 5_000
@@ -280,6 +280,24 @@ def test_what_is_likely_and_not_certain_is_a_warning(
     assert [each.kind for each in checked.warnings] == [kind]
     assert not checked.warnings[0].blocks
     assert checked.warnings[0].position.line > 0
+
+
+def test_a_missing_key_is_told_when_keys_are_no_python_names(checker: Checker) -> None:
+    shape = {"type": "object", "properties": {"page-size": {"type": "integer"}, "class": {"type": "string"}}}
+    scope = Scope([Tool("lab.f", "", {"type": "object", "properties": {}}, shape)], [Allow.of("*")])
+    error = checker.check(program("return (await lab.f())['page_size']"), scope).error
+    assert error is not None
+    assert "it has page-size, class" in error.message
+
+
+def test_large_definitions_do_not_delay_a_run(checker: Checker) -> None:
+    keys = {f"key_{n}": {"type": "object", "properties": {"a": {"enum": ["x" * 50]}}} for n in range(150)}
+    shape = {"type": "object", "properties": keys}
+    tools = [Tool(f"lab.f{n}", "", {"type": "object", "properties": {}}, shape) for n in range(40)]
+    source = "\n".join(f"await lab.f{n}(1)" for n in range(40))
+    error = checker.check(program(source), Scope(tools, [Allow.of("*")])).error
+    assert error is not None
+    assert error.kind == "TypeError"
 
 
 def test_an_open_result_may_have_any_key(checker: Checker) -> None:

@@ -19,10 +19,13 @@ from .tools.scope import Allow, Scope, allow_from_env
 from .types import CacheRule, Effect, Limits, Outcome, ResultRule, Tool
 
 if TYPE_CHECKING:
+    from .checking import Checker
+    from .gate.cache import ResultCache
     from .journal.artifacts import Artifact
     from .runtime import Runtime
     from .sandbox.base import Sandbox
     from .tools.search import Embedder, SearchResult
+    from .tools.shapes import Shapes
     from .view import View
 
 T = TypeVar("T")
@@ -108,6 +111,9 @@ class CodeMode(Toolbox):
         self._sandbox = sandbox
         super().__init__(self._make_catalog(), FunctionSource(self.limits))
         self._views: dict[tuple[int, Allow], View] = {}
+        self._checker: Checker | None = None
+        self._shapes: Shapes | None = None
+        self._cache: ResultCache | None = None
         self._runtime: Runtime | None = None
         self._opening: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -160,6 +166,7 @@ class CodeMode(Toolbox):
         self._options = self._options.over(options)
         self._sources.use(self._make_catalog())
         self._views.clear()
+        self._checker = self._shapes = None  # they were made to the old options
         self.name = self.name if name is None else name
         self.limits = self._functions.limits = limits or self.limits
 
@@ -190,19 +197,23 @@ class CodeMode(Toolbox):
 
     def _make_runtime(self) -> Runtime:
         from .gate import Dispatcher, Redactor
+        from .gate.cache import ResultCache
         from .journal.artifacts import ArtifactStore
         from .runtime import Runtime
 
+        options = self._options
         if self._sandbox is None:
             from .sandbox.monty import MontySandbox
 
-            self._sandbox = MontySandbox(workers=self._options.runs)
+            self._sandbox = MontySandbox(workers=options.runs)
+        self._cache = ResultCache(options.cache) if options.cache else None
         return Runtime(
             sandbox=self._sandbox,
-            dispatcher=Dispatcher(Redactor(self._sources.secrets()), self._options.tool_timeout),
+            dispatcher=Dispatcher(Redactor(self._sources.secrets()), options.tool_timeout, self.shapes),
             sources=self._sources.get,
             artifacts=ArtifactStore(),
-            runs=self._options.runs,
+            runs=options.runs,
+            cache=self._cache,
         )
 
     async def _opened(self) -> Runtime:
@@ -221,6 +232,12 @@ class CodeMode(Toolbox):
         if runtime is not None:
             await runtime.close()
         await self._sources.close()
+        checker, self._checker = self._checker, None
+        self._views.clear()  # they hold the checker
+        if checker is not None:
+            await asyncio.to_thread(checker.close)
+        if self._shapes is not None:
+            await asyncio.to_thread(self._shapes.close)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -348,8 +365,29 @@ class CodeMode(Toolbox):
             outdated = any(version != catalog.version for version, _ in self._views)
             if outdated or len(self._views) >= _VIEWS:
                 self._views.clear()
-            known = self._views[key] = View(scope)
+            known = self._views[key] = View(scope, self._checks(), self.shapes)
         return known
+
+    def _checks(self) -> Checker:
+        from .checking import Checker
+
+        if self._checker is None:
+            self._checker = Checker(types=self._options.check)
+        return self._checker
+
+    @property
+    def shapes(self) -> Shapes | None:
+        """What is learnt of results that no schema declares; None when the app is told not to learn."""
+        from .tools.shapes import Shapes
+
+        if self._shapes is None and self._options.learn:
+            self._shapes = Shapes(self._options.state)
+        return self._shapes
+
+    def clear_cache(self) -> None:
+        """Forget every cached result; a script under way keeps what is cached for its own run."""
+        if self._cache is not None:
+            self._cache.clear()
 
     def tools(self, allow: AllowLike = "*") -> Sequence[Tool]:
         """Every tool in scope, by name."""

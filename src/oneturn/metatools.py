@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
-from typing import Any, Literal
+from typing import Any
 
 from .manifest import names_text, namespaces_text
 from .tokens import count, cut
@@ -25,10 +25,7 @@ from .tools.search import SearchResult
 from .tools.signature import signature
 from .tools.stubs import stub_text
 from .tools.text import one_line
-from .types import CallRecord, Outcome, ScriptError, Tool
-
-Detail = Literal["names", "signatures", "full"]
-"""How much a search tells of each tool it found."""
+from .types import CallRecord, Detail, Outcome, ScriptError, Tool
 
 START_TOKENS = 1_000
 """What a model reads at start stays under this: the meta-tools as a door lists them, whatever the catalog."""

@@ -43,7 +43,7 @@ class Options:
         unknown = sorted(given.keys() - {each.name for each in fields(self)})
         if unknown:
             raise TypeError(f"there is no option {', '.join(unknown)}")
-        changes = {
+        changes: dict[str, Any] = {
             name: {**getattr(self, name), **value} if isinstance(value, Mapping) else value
             for name, value in given.items()
             if value is not None

@@ -30,6 +30,9 @@ CallStatus = Literal["ok", "failed", "refused", "cancelled", "unknown"]
 CacheScope = Literal["run", "session", "shared"]
 """Who shares a cached result: one run, one caller's runs, or every caller."""
 
+Detail = Literal["names", "signatures", "full"]
+"""How much a search tells of each tool it found."""
+
 IsolationLevel = Literal["interpreter"]
 """The isolation levels that exist, weakest first."""
 

@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from .checking import Checked, check_script
+from .checking import Checked, Checker, check_script
 from .program import Program
 from .sandbox.base import Script
 from .tools.scope import Scope
 from .tools.search import SearchIndex, SearchResult
-from .tools.signature import describe, return_type, signature
+from .tools.shapes import Observed, Shapes
+from .tools.signature import return_type, signature
+from .tools.stubs import stub_text
 from .tools.text import neutral
 from .types import Effect, Tool
 
@@ -27,10 +29,18 @@ _SUMMARY = 120  # characters of a description in a list
 
 
 class View:
-    """A scope with everything derived from it. Made once per scope and catalog version."""
+    """A scope with everything derived from it. Made once per scope and catalog version.
 
-    def __init__(self, scope: Scope) -> None:
+    Args:
+        scope: What the caller can reach.
+        checker: Checks scripts; without it, only their syntax tree is looked at.
+        shapes: What results were seen to look like.
+    """
+
+    def __init__(self, scope: Scope, checker: Checker | None = None, shapes: Shapes | None = None) -> None:
         self.scope = scope
+        self._checker = checker
+        self._shapes = shapes
 
     @cached_property
     def index(self) -> SearchIndex:
@@ -44,18 +54,32 @@ class View:
         *,
         effect: Effect | None = None,
         namespace: str | None = None,
+        source: str | None = None,
+        label: str | None = None,
     ) -> SearchResult:
         """The best tools for one or several queries."""
-        return self.index.search(queries, limit, effect=effect, namespace=namespace)
+        return self.index.search(
+            queries, limit, effect=effect, namespace=namespace, source=source, label=label
+        )
 
     def check(self, program: Program) -> Checked:
         """What is wrong with a script, before anything of it runs."""
-        return check_script(program, self.scope)
+        if self._checker is None:
+            return check_script(program, self.scope)
+        return self._checker.check(program, self.scope)
+
+    def observed(self, tool: Tool) -> Observed | None:
+        """The shape that results of a tool were seen to have; None when it declares one, or none came."""
+        return self._shapes.get(tool) if self._shapes is not None and tool.output_schema is None else None
+
+    def full(self, tool: Tool) -> str:
+        """Everything about one tool as text."""
+        return stub_text(tool, self.observed(tool))
 
     def describe(self, name: str) -> str | None:
         """Everything about one tool as text, or None when it is not in scope."""
         tool = self.scope.get(name.removeprefix("tools."))
-        return describe(tool) if tool is not None else None
+        return self.full(tool) if tool is not None else None
 
 
 class ScriptRuntime:
@@ -100,17 +124,33 @@ class ScriptRuntime:
             near = self._view.scope.nearest(str(name))
             meant = f"; did you mean {' or '.join(near)}?" if near else ""
             raise NameError(f"there is no tool {name}{meant}")
-        return {
+        info = {
             **_line(tool),
             "description": neutral(tool.description, 4_000),
             "input_schema": tool.input_schema,
             "output_schema": tool.output_schema,
             "returns": return_type(tool),
         }
+        observed = self._view.observed(tool)
+        return info | (
+            {"observed_schema": observed.schema, "observed_calls": observed.calls} if observed else {}
+        )
 
-    def search_tools(self, query: str | list[str], limit: int = 10) -> list[dict[str, str]]:
+    def search_tools(
+        self,
+        query: str | list[str],
+        limit: int = 10,
+        *,
+        namespace: str | None = None,
+        effect: Effect | None = None,
+        source: str | None = None,
+        label: str | None = None,
+    ) -> list[dict[str, str]]:
         """The best tools for a query."""
-        return [_line(match.tool) for match in self._view.search(query, limit).matches]
+        found = self._view.search(
+            query, limit, namespace=namespace, effect=effect, source=source, label=label
+        )
+        return [_line(match.tool) for match in found.matches]
 
     def artifact(self, artifact_id: str | Mapping[str, Any]) -> bytes:
         """The bytes of an artifact, by its id or its whole handle."""

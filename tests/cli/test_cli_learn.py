@@ -14,6 +14,7 @@ from oneturn import CodeMode
 
 app = CodeMode(allow=["*"], state="state")
 stateless = CodeMode(allow=["*"])
+incurious = CodeMode(allow=["*"], learn=False)
 
 
 def called(name):
@@ -21,6 +22,7 @@ def called(name):
         file.write(name + "\\n")
 
 
+@incurious.tool(effect="read")
 @stateless.tool(effect="read")
 @app.tool(effect="read", namespace="shop")
 def status():
@@ -160,6 +162,12 @@ def test_without_state_it_says_that_nothing_is_kept(shop):
     ran = learn(shop, "status", app="shop:stateless")
     assert ran.code == 0
     assert "keeps no state on disk" in ran.err
+
+
+def test_an_app_told_not_to_learn_is_not_called(shop):
+    ran = learn(shop, "--all", app="shop:incurious")
+    assert (ran.code, called(shop)) == (2, [])
+    assert "told not to learn" in ran.err
 
 
 @pytest.mark.parametrize(

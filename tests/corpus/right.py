@@ -271,4 +271,86 @@ RIGHT: dict[str, str] = {
     "prints and an expression": "orders = await list_orders()\nprint(len(orders), orders)\norders[0]['items']",
     "a fence and an indentation": "```python\n    o = await get_order(1)\n    o['number']\n```",
     "non-ASCII text": "name = 'Zoë 😀'; note = await add_note(1, name); return note, (await get_order(1))['total']",
+    "a dict asked with get": (
+        "best = {'number': None}\ndef fill(into):\n    into['number'] = 4\nfill(best)\n"
+        "return await get_order(best.get('number'))"
+    ),
+    "a list passed on and filled": (
+        "found = [None]\ndef fill(into):\n    into[0] = 4\nfill(found)\nreturn await get_order(found[0])"
+    ),
+    "a list popped": "stack = [1, 'two']\nstack.pop()\nreturn await get_order(stack.pop())",
+    "a fallback for a key": "o = await get_order(1)\ntry:\n    x = o['colour']\nexcept Exception:\n    x = 'none'\nreturn x",
+    "a bare fallback for a key": "o = await get_order(1)\ntry:\n    x = o['colour']\nexcept:\n    x = 'none'\nreturn x",
+    "a key behind a comparison": (
+        "o = await get_order(1)\nfor key in o:\n    if key == 'colour':\n        print(o['colour'])\nreturn 1"
+    ),
+    "an optional key": "o = await get_order(1)\ntry:\n    print(o['note'])\nexcept KeyError:\n    pass\nreturn o['total']",
+    "an optional import": (
+        "try:\n    from tools.shop import refund\nexcept ImportError:\n    refund = None\n"
+        "return 'no' if refund is None else await refund(1)"
+    ),
+    "an optional import with a broad handler": (
+        "try:\n    from tools.shop import refund\nexcept Exception:\n    refund = None\nreturn refund is None"
+    ),
+    "a tool behind hasattr": "if hasattr(tools.shop, 'refund') and False:\n    await tools.shop.refund(1)\nreturn 1",
+    "one name for two things": ("o = await get_order(1)\no = o['customer']\nreturn o['name']"),
+    "one name in two functions": (
+        "async def a():\n    o = await get_order(1)\n    return o['total']\n"
+        "def b():\n    o = {'colour': 1}\n    return o['colour']\nreturn await a() + b()"
+    ),
+    "a parameter with a default": (
+        "async def fetch(n=None):\n    return await get_order(n or 1)\nreturn (await fetch())['number']"
+    ),
+    "a key in a variable": "key = 'total'\nreturn (await get_order(1))[key]",
+    "a method of the script": (
+        "class Shop:\n    async def refund(self, n):\n        return await shop.price(n)\nreturn await Shop().refund(2)"
+    ),
+    "a coroutine passed on": (
+        "async def twice(what):\n    return [await what(1), await what(2)]\nreturn await twice(tools.shop.price)"
+    ),
+    "a coroutine kept for later": "later = get_order(1)\nprint('first')\nreturn (await later)['number']",
+    "calls in a dict": (
+        "import asyncio\ncalls = {n: get_order(n) for n in (1, 2)}\n"
+        "found = await asyncio.gather(*calls.values())\nreturn dict(zip(calls, [o['total'] for o in found]))"
+    ),
+    "rows built with renamed keys": (
+        "rows = [{'id': o['number'], 'who': o['customer']['name']} for o in await list_orders()]\n"
+        "return [row['id'] for row in rows if row['who']]"
+    ),
+    "a result given more keys in a comprehension": (
+        "rows = [{**o, 'net': o['total'] * 0.8} for o in await list_orders()]\nreturn rows[0]['net']"
+    ),
+    "a result given more keys by |": "o = await get_order(1) | {'net': 1}\nreturn o['net']",
+    "a copy with more keys": (
+        "import copy\no = copy.deepcopy(await get_order(1))\no['net'] = 1\nreturn o['net']"
+    ),
+    "a list of results replaced in place": (
+        "rows = await list_orders()\nrows[0] = {'id': 7}\nreturn rows[0]['id']"
+    ),
+    "a swapped pair": "a, b = 'x', 1\na, b = b, a\nreturn (await get_order(a))['number']",
+    "a boolean made a number": "return await add(int(True), sum([True, False]))",
+    "a number as a choice of types": "n = 3 if await shop.price(1) else '3'\nreturn (await get_order(int(n)))['number']",
+    "text or a number": "n = '' or 5\nreturn (await get_order(n))['number']",
+    "a time stamp": (
+        "from datetime import datetime, timedelta\nwhen = datetime(2025, 1, 31) + timedelta(days=1)\n"
+        "return await shop.schedule(1, when.isoformat())"
+    ),
+    "keyword dict merged": "base = {'number': 1}\nreturn await add_note(**{**base, 'text': 'x'})",
+    "decimal money": (
+        "from decimal import Decimal\ntotal = Decimal('0')\n"
+        "for o in await list_orders():\n    total += Decimal(str(o['total']))\nreturn str(total)"
+    ),
+    "a while loop over pages": (
+        "page, found = 1, []\nwhile True:\n    rows = await list_orders(limit=page)\n    found.extend(rows)\n"
+        "    if len(rows) < page or page > 3:\n        break\n    page += 1\nreturn len(found)"
+    ),
+    "any and all": "rows = await list_orders()\nreturn any(o['total'] > 3 for o in rows), all('number' in o for o in rows)",
+    "a global counter": (
+        "count = 0\nasync def one(n):\n    global count\n    count += 1\n    return await shop.price(n)\n"
+        "import asyncio\nawait asyncio.gather(*[one(n) for n in range(3)])\nreturn count"
+    ),
+    "nested gathers": (
+        "import asyncio\npairs = await asyncio.gather(*[asyncio.gather(get_order(n), shop.price(n)) for n in (1, 2)])\n"
+        "return [(o['number'], p) for o, p in pairs]"
+    ),
 }

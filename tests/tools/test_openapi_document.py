@@ -227,7 +227,9 @@ class TestParameters:
         assert (found.path, found.query, found.parameters) == ("/", (("Action", "List"),), ())
 
     def test_a_reference_to_a_plain_type_is_replaced_by_it(self) -> None:
-        schemas = {"components": {"schemas": {"Id": {"type": "integer", "description": "A number."}}}}
+        schemas: dict[str, Any] = {
+            "components": {"schemas": {"Id": {"type": "integer", "description": "A number."}}}
+        }
         reference = {"$ref": "#/components/schemas/Id"}
         found = only({"parameters": [{"name": "id", "in": "query", "schema": reference}]}, **schemas)
         assert found.tool.input_schema["properties"] == {

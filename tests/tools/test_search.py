@@ -147,6 +147,16 @@ def test_a_description_stuffed_with_words_does_not_beat_the_tool_named_so() -> N
     assert names(index.search("forecast for the weather in a city"))[0] == "weather.forecast"
 
 
+def test_words_put_into_every_other_field_do_not_beat_the_name_either() -> None:
+    honest = tool("sky.weather_forecast", "Outlook for a city.")
+    for times in (1, 20, 1_000):
+        words = "weather forecast " * times
+        schema = {"properties": {"weather": {"description": words, "enum": ["weather", "forecast"] * times}}}
+        evil = Tool("spam.best", words, schema, labels=("weather", "forecast") * times)
+        index = SearchIndex([evil, honest, *TOOLS])
+        assert names(index.search("what is the weather forecast"))[0] == "sky.weather_forecast"
+
+
 @pytest.mark.parametrize(
     ("asked", "found"),
     [

@@ -448,6 +448,51 @@ class TestFile:
         assert shapes.file is None
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize(
+        ("one", "two", "words"),
+        [
+            ([{"a": 1, "b": 1}], [{"a": 1}, {"a": 1}], {"required": ["a"]}),
+            ([{"a": 1}, {"a": 1}], [{"a": 1, "b": 1}], {"required": ["a"]}),
+            ([{"a": 1}, {}], [{"a": 1}], {"properties": {"a": {"type": "integer"}}}),
+            ([{"a": 1}], [{"a": 1}, {}], {"properties": {"a": {"type": "integer"}}}),
+            (
+                [{"ann@example.com": 1}],
+                [{"alice": "x"}],
+                {"additionalProperties": {"type": ["string", "integer"]}},
+            ),
+            (
+                [{"alice": "x"}],
+                [{"ann@example.com": 1}],
+                {"additionalProperties": {"type": ["string", "integer"]}},
+            ),
+        ],
+    )
+    def test_what_two_processes_saw_is_laid_together(self, tmp_path, one, two, words):
+        for shapes, values in ((first := Shapes(tmp_path), one), (second := Shapes(tmp_path), two)):
+            shapes.get(TOOL)
+            for value in values:
+                shapes.observe(TOOL, value)
+        first.save()
+        second.save()
+        first.observe(TOOL, {"later@example.com": 1} if "additionalProperties" in words else {"a": 1})
+        first.close()
+        for shapes in (first, second, Shapes(tmp_path)):
+            schema = shapes.get(TOOL).schema
+            assert {word: schema.get(word) for word in words} == words
+            assert ("required" in schema) == ("required" in words)
+            assert ("properties" in schema) != ("additionalProperties" in words)
+
+    def test_the_later_definition_of_a_tool_is_kept(self, tmp_path, monkeypatch):
+        clock = iter(range(100))
+        monkeypatch.setattr("oneturn.tools.shapes.learning.time.time", lambda: next(clock))
+        changed = replace(TOOL, description="Other.")
+        old, new = Shapes(tmp_path), Shapes(tmp_path)
+        old.observe(TOOL, 1)
+        new.observe(changed, "x")
+        new.close()
+        old.close()
+        assert Shapes(tmp_path).get(changed).schema == {"type": "string"}
+
     def test_nothing_learned_writes_nothing(self, tmp_path):
         shapes = Shapes(tmp_path / "state")
         assert shapes.get(TOOL) is None

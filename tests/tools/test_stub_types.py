@@ -13,6 +13,7 @@ from oneturn.types import Tool
 
 NODE = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 A, B = ({"type": "object", "properties": {key: {"type": "integer"}}} for key in "ab")
+LOOP = {"anyOf": [{"type": "null"}, {"type": "array", "items": {"$ref": "#/$defs/J"}}]}
 
 
 def written(schema: dict[str, Any]) -> str:
@@ -48,7 +49,7 @@ def keys(schema: dict[str, Any]) -> dict[str, dict[str, tuple[str, bool]]]:
         ({"prefixItems": [{"type": "string"}, {"type": "integer"}], "maxItems": 2}, "list[str | int]"),
         ({"prefixItems": [{"type": "string"}], "items": {"type": "null"}}, "list[str | None]"),
         ({"prefixItems": [{"type": "string"}]}, "list[Any]"),
-        ({"items": [{"type": "string"}], "additionalItems": False}, "list[Any]"),
+        ({"items": [{"type": "string"}], "additionalItems": False}, "list[str]"),
         ({"prefixItems": [{"type": "string"}] * 99, "maxItems": 99}, "list[Any]"),
         ({"type": "object"}, "dict[str, Any]"),
         ({"type": "object", "additionalProperties": {"type": "integer"}}, "dict[str, int]"),
@@ -62,8 +63,7 @@ def keys(schema: dict[str, Any]) -> dict[str, dict[str, tuple[str, bool]]]:
         ({"allOf": [{"type": ["string", "number", "null"]}, {"type": ["integer", "null"]}]}, "int | None"),
         ({"$ref": "#/$defs/N", "$defs": {"N": NODE}}, "N"),
         ({"$ref": "#/$defs/N", "nullable": True, "$defs": {"N": {"type": "string"}}}, "str | None"),
-        ({"$ref": "#/$defs/J", "$defs": {"J": {"anyOf": [{"type": "null"}, {"items": {"$ref": "#/$defs/J"}}]}}},
-         "list[Any] | None"),
+        ({"$ref": "#/$defs/J", "$defs": {"J": LOOP}}, "list[Any] | None"),
         ({"$ref": "https://example.com/x"}, "Any"),
         ({"$ref": "#"}, "Any"),
         ({"not": {"type": "string"}}, "Any"),
@@ -128,7 +128,7 @@ def test_arguments_take_what_the_gate_takes() -> None:
         ({"minimum": True}, ""),
         ({"type": "string", "minLength": 0, "maxLength": 80}, "<= 80 characters"),
         ({"type": "string", "minLength": 2, "maxLength": 80}, "2..80 characters"),
-        ({"type": "string", "pattern": "^a\n\u202eb$", "format": "uri"}, "pattern ^a b$, uri"),
+        ({"type": "string", "pattern": "^a\n\u202eb$", "format": "uuid"}, "pattern ^a b$, uuid"),
         ({"type": "integer", "format": "int64"}, ""),
         ({"type": "array", "minItems": 1, "uniqueItems": True}, ">= 1 items, no duplicates"),
         ({"deprecated": True, "description": "Use other. Or not."}, "deprecated; Use other."),

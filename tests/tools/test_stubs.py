@@ -191,10 +191,10 @@ def test_what_is_left_out_of_one_shape_and_of_the_parameters_is_counted() -> Non
 
 
 def test_a_shape_that_is_not_shown_is_known_by_its_first_keys() -> None:
-    inner = inputs({f"key_number_{n}_of_this_shape": {"type": "string"} for n in range(300)})
+    inner = inputs({f"key_{n}_of_this_shape": {"type": "string"} for n in range(300)}, "key_9_of_this_shape")
     schema = inputs({f"k{n}": {"type": "integer"} for n in range(20)} | {"rest": inner})
     text = stub_text(Tool("m.x", output_schema={"type": "array", "items": inputs({"a": schema})}))
-    assert "rest: dict[str, Any]  # keys 'key_number_0_of_this_shape', " in text
+    assert "rest: dict[str, Any]  # keys key_9_of_this_shape, key_0_of_this_shape, " in text
     assert "… 292 more" in text
 
 
@@ -441,9 +441,10 @@ WIDE = inputs({f"p{n}": {} for n in range(3_000)})
         inputs({f"p{n}": FAN for n in range(300)}, **{"$defs": BOXES}),
         inputs({f"p{n}": {"$ref": "#"} for n in range(3_000)}),
         inputs({"p": {"allOf": [{"$ref": "#/$defs/W"}] * 5_000}}, **{"$defs": {"W": WIDE}}),
+        inputs({"k" * 100_000: inputs({"k" * 50_000: {"enum": ["v" * 50_000]}})}),
         inputs({"p": {"enum": list(range(50_000))}, "q": {"$ref": "#/properties/q"}}),
     ],
-    ids=["many", "fan-out", "boxes", "recursive", "merged", "choices"],
+    ids=["many", "fan-out", "boxes", "recursive", "merged", "long", "choices"],
 )
 def test_the_work_for_one_tool_is_bounded_whatever_its_schema(schema: dict[str, Any]) -> None:
     tool = Tool("m.x", input_schema=schema, output_schema=schema)

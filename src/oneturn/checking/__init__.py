@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ..errors import SandboxBusy
-from ..program import Program, Reach, TypeChecker, check
+from ..program import Finding, Program, Reach, TypeChecker, check
 from ..program.reach import is_pythons
 from ..tools.scope import Scope, Status
 from ..tools.stubs import checker_stub
@@ -34,7 +34,8 @@ __all__ = ["Checked", "Checker", "check_script"]
 log = logging.getLogger("oneturn.check")
 
 _KEPT = 512  # answers
-_MOST_TOOLS = 100  # a script that names more is not type-checked
+_MOST_TOOLS = 40  # a script that names more is not type-checked
+_MOST_STUBS = 300_000  # characters of stubs; the checker reads about a million in a second
 _NO_TIMES: Mapping[str, float] = MappingProxyType({})
 
 
@@ -188,8 +189,10 @@ class _Check:
         if known is not None:
             return known[1]
         stub = checker_stub(tools, self._bare(tools))
+        findings: tuple[Finding, ...] | None = None
         try:
-            findings = self._types.findings(self._program, stub.text)
+            if len(stub.text) <= _MOST_STUBS:
+                findings = self._types.findings(self._program, stub.text)
         except SandboxBusy:
             self.complete = False
             return []

@@ -63,7 +63,7 @@ class ArgumentCheck:
         for call, tool in tool_calls(reach, scope)[:_MOST_CALLS]:
             failure = self.refused(tool, given(reach.program, call.node))
             if failure is not None:
-                blocks = not reach.handled(call.node, HANDLES)
+                blocks = not reach.handled(call.node, HANDLES) and not reach.conditional(call.node)
                 found.append(_problem(reach.program, call, failure, tool, blocks))
             if len(found) >= _MOST:
                 break

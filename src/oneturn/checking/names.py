@@ -18,7 +18,7 @@ from ..types import Call, Failure, Limits
 from .problems import Problem
 
 _HANDLES = frozenset({"NameError", "UnboundLocalError", "AttributeError", "PermissionError"})
-_HANDLES_IMPORT = _HANDLES | {"ImportError", "ModuleNotFoundError"}
+_HANDLES_IMPORT = _HANDLES | {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 _MOST = 50  # problems looked for; a script with more has learnt enough
 
 

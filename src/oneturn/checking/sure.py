@@ -19,6 +19,7 @@ _DEEPEST = 15
 _BUILTINS = frozenset(
     {"str", "int", "float", "bool", "len", "list", "dict", "set", "tuple", "sorted", "repr"}
 )
+_TEXT_TO_TEXT = frozenset({"join", "upper", "lower", "strip", "replace", "title", "format", "removeprefix"})
 _SAME_ITEMS = frozenset({"list", "sorted", "reversed", "tuple", "min", "max"})
 _ADDING = frozenset({"append", "extend", "insert", "update", "setdefault", "appendleft", "extendleft"})
 _NEW = frozenset({"dict", "list", "set", "defaultdict", "Counter", "OrderedDict", "deque"})
@@ -54,11 +55,27 @@ class Sure:
                 return self.value(body, deeper) and self.value(orelse, deeper)
             case ast.Call(func=ast.Name(id=name)) if name in _BUILTINS:
                 return name not in self._program.bindings
-            case ast.Call(func=ast.Attribute(value=receiver)) if self.value(receiver, deeper):
+            case ast.Call(func=ast.Attribute(value=receiver)) if self._text(receiver, deeper):
                 return True
             case ast.Name() if (given := self._given(node)) is not None and self.value(given, deeper):
                 return True
         return isinstance(node, _DISPLAYS) or self.result(node, level)
+
+    def _text(self, node: ast.expr, level: int) -> bool:
+        """Whether an expression is a text; those cannot change, so their methods are what they seem."""
+        if level > _DEEPEST:
+            return False
+        match node:
+            case ast.Constant(value=str()) | ast.JoinedStr():
+                return True
+            case ast.Call(func=ast.Name(id="str" as name)):
+                return name not in self._program.bindings
+            case ast.Call(func=ast.Attribute(value=receiver, attr=name)) if name in _TEXT_TO_TEXT:
+                return self._text(receiver, level + 1)
+            case ast.Name():
+                given = self._given(node)
+                return given is not None and self._text(given, level + 1)
+        return False
 
     def result(self, node: ast.expr, level: int = 0) -> bool:
         """Whether an expression is a declared tool result, or a part or a collection of such."""

@@ -69,7 +69,8 @@ class TypedCheck:
         kinds = members(types["found"], self._stub.declared)
         if kinds is None or any(self._may_pass(tool, name, kind) for kind in kinds):
             return None
-        blocks = self._sure.value(value) and not self._reach.handled(call.node, HANDLES)
+        prepared = self._reach.handled(call.node, HANDLES) or self._reach.conditional(call.node)
+        blocks = self._sure.value(value) and not prepared
         wanted, got = types["wanted"][:_TYPE], types["found"][:_TYPE]
         message = f"{tool.name}() got a wrong {name!r}: expected `{wanted}`, found `{got}`"
         hint = f"Signature: {signature(tool)}"
@@ -112,9 +113,10 @@ class TypedCheck:
             and "subscripted object has type" not in matched["more"]
             and self._sure.result(node.value)
             and not self._reach.handled(node, _HANDLES_KEY)
+            and not self._reach.has_fallback(node)
             and self._reach.reachable(node)
         )
-        keys = self._keys.get(shape, [])
+        keys = self._keys(shape)
         shown = ", ".join(keys[:_KEYS_SHOWN]) + (", …" if len(keys) > _KEYS_SHOWN else "")
         near = difflib.get_close_matches(key[:100], keys[:1_000], n=1)
         tool = self._stub.declared.get(shape, "")
@@ -133,39 +135,35 @@ class TypedCheck:
 
     @cached_property
     def _own_keys(self) -> frozenset[object]:
-        """Keys the script asks for with `in`, or writes itself."""
+        """Keys the script compares with something, asks for with `get`, or writes itself."""
         keys: set[object] = set()
         for node in self._program.nodes:
             match node:
-                case ast.Compare(left=ast.Constant(value=str(key)), ops=[ast.In() | ast.NotIn(), *_]):
+                case ast.Compare(left=left, comparators=others):
+                    keys.update(each.value for each in (left, *others) if isinstance(each, ast.Constant))
+                case ast.Subscript(slice=ast.Constant(value=key), ctx=ast.Store() | ast.Del()):
                     keys.add(key)
-                case ast.Dict(keys=written):
-                    keys.update(each.value for each in written if isinstance(each, ast.Constant))
-                case ast.Subscript(slice=ast.Constant(value=str(key)), ctx=ast.Store() | ast.Del()):
-                    keys.add(key)
-                case ast.Call(func=ast.Name(id="dict") | ast.Attribute(attr="update"), keywords=named):
-                    keys.update(each.arg for each in named)
                 case ast.Call(
                     func=ast.Attribute(attr="setdefault" | "get"), args=[ast.Constant(value=key), *_]
                 ):
                     keys.add(key)
         return frozenset(keys)
 
-    @cached_property
-    def _keys(self) -> dict[str, list[str]]:
-        """The keys of each TypedDict of the stub."""
-        found: dict[str, list[str]] = {}
-        for statement in ast.parse(self._stub.text).body:
-            match statement:
-                case ast.ClassDef(name=name, body=body):
-                    found[name] = [
-                        line.target.id
-                        for line in body
-                        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
-                    ]
-                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(args=[_, ast.Dict(keys=keys)])):
-                    found[name] = [str(key.value) for key in keys if isinstance(key, ast.Constant)]
-        return found
+    def _keys(self, shape: str) -> list[str]:
+        """The keys of one TypedDict of the stub; empty when it cannot be found."""
+        # Only its own lines are parsed: the whole stub may be long.
+        found = re.search(
+            rf"^(class {shape}\(.*\n(?: .*\n?)+|{shape} = .*\n(?: .*\n)*}}.*)", self._stub.text, re.M
+        )
+        if found is None:
+            return []
+        match ast.parse(found[0]).body[0]:
+            case ast.ClassDef(body=body):
+                targets = [line.target for line in body if isinstance(line, ast.AnnAssign)]
+                return [target.id for target in targets if isinstance(target, ast.Name)]
+            case ast.Assign(value=ast.Call(args=[_, ast.Dict(keys=keys)])):
+                return [str(key.value) for key in keys if isinstance(key, ast.Constant)]
+        return []
 
     # --- the rest: never certain
 

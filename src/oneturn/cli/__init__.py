@@ -12,6 +12,7 @@ from .doctor import doctor
 from .init import init
 from .run import run
 from .serve import serve
+from .tokens import tokens
 from .tools import tools
 
 
@@ -48,6 +49,7 @@ def _oneturn(
 
 app.command()(run)
 app.add_typer(tools, name="tools")
+app.command()(tokens)
 app.command()(serve)
 app.command()(doctor)
 app.command()(init)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,7 +33,7 @@ from .common import (
 
 if TYPE_CHECKING:
     from ..app import CodeMode
-    from ..tools.shapes import Observed
+    from ..tools.shapes import Observed, Shapes
     from ..types import Tool
 
 
@@ -77,6 +78,7 @@ def learn(
 class _Report:
     """What became of each tool, by name in the order they were tried."""
 
+    file: Path | None
     learned: dict[str, tuple[Tool, Observed]] = field(default_factory=dict)
     skipped: dict[str, tuple[Tool | None, str]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -95,7 +97,7 @@ class _Report:
                 for name, (tool, reason) in self.skipped.items()
             ],
             "failed": [{"name": name, "error": error} for name, error in self.failed.items()],
-            "file": str(app.shapes.file) if app.shapes.file is not None else None,
+            "file": str(self.file) if self.file is not None else None,
             "problems": dict(app.problems),
         }
 
@@ -119,7 +121,10 @@ def _given(names: list[str] | None, everything: bool, arguments: str | None) -> 
 async def _learn(
     prepared: Prepared, names: Sequence[str], given: Mapping[str, Any] | None, lines: bool
 ) -> _Report:
-    app, report = prepared.app, _Report()
+    app, shapes = prepared.app, prepared.app.shapes
+    if shapes is None:
+        raise ConfigError("This app is told not to learn; set learn to true, in oneturn.toml or in its code.")
+    report = _Report(shapes.file)
     async with opened(app, tolerate=True, lines=lines):
         ready: list[tuple[Tool, Mapping[str, Any]]] = []
         for tool in _chosen(prepared, names, report):
@@ -133,9 +138,9 @@ async def _learn(
         with _progress(len(ready), lines) as tell:
             for tool, arguments in ready:
                 tell(tool.name)
-                await _try(app, tool, arguments, report)
-        app.shapes.save()
-        if report.learned and app.shapes.file is None:
+                await _try(app, shapes, tool, arguments, report)
+        shapes.save()
+        if report.learned and shapes.file is None:
             note("note: this app keeps no state on disk, so what was learned ends with this command")
     return report
 
@@ -188,14 +193,16 @@ def _own_arguments(tool: Tool) -> dict[str, Any] | None:
     return arguments
 
 
-async def _try(app: CodeMode, tool: Tool, arguments: Mapping[str, Any], report: _Report) -> None:
-    before = app.shapes.get(tool)
+async def _try(
+    app: CodeMode, shapes: Shapes, tool: Tool, arguments: Mapping[str, Any], report: _Report
+) -> None:
+    before = shapes.get(tool)
     outcome = await app.call(tool.name, arguments)
-    seen = app.shapes.get(tool)
+    seen = shapes.get(tool)
     if outcome.error is not None:
         report.failed[tool.name] = outcome.error.message
     elif seen is None or (before is not None and seen.calls == before.calls):
-        report.failed[tool.name] = "its result has no shape to learn from"
+        report.failed[tool.name] = "its result has no shape to learn from, or came from the cache"
     else:
         report.learned[tool.name] = tool, seen
 

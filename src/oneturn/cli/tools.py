@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, SourceError
-from ..types import Effect, Tool
+from ..types import Detail, Effect, Tool
 from . import learn, pins
 from .common import (
     AllowOption,
@@ -43,6 +43,7 @@ _ORIGINS = {  # who says what effect a tool has: a mark for a narrow table, and 
     "annotations": ("s", "its server"),
     "configuration": ("c", "the configuration"),
     "decorator": ("d", "its decorator"),
+    "method": ("m", "its HTTP method"),
     "default": ("?", "nobody"),
 }
 
@@ -50,6 +51,8 @@ NamespaceOption = Annotated[
     str | None, typer.Option("--namespace", help="Only tools in this namespace or below it.")
 ]
 EffectOption = Annotated[Effect | None, typer.Option("--effect", help="Only tools with this effect.")]
+SourceOption = Annotated[str | None, typer.Option("--source", help="Only tools of this source.")]
+LabelOption = Annotated[str | None, typer.Option("--label", help="Only tools with this label.")]
 
 
 @tools.command("list")
@@ -105,7 +108,12 @@ def search_tools(
     queries: Annotated[list[str], typer.Argument(metavar="QUERY...", help="What the tool should do.")],
     namespace: NamespaceOption = None,
     effect: EffectOption = None,
+    source: SourceOption = None,
+    label: LabelOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="The most tools to show.")] = 10,
+    detail: Annotated[
+        Detail, typer.Option("--detail", help="How much to tell of each: names, signatures or full.")
+    ] = "signatures",
     app: AppOption = None,
     config: ConfigOption = None,
     allow: AllowOption = None,
@@ -118,7 +126,9 @@ def search_tools(
         asyncio.run(_open(built, verbose))
         view = built.view()
         try:
-            result = view.search(queries, limit, effect=effect, namespace=namespace)
+            result = view.search(
+                queries, limit, effect=effect, namespace=namespace, source=source, label=label
+            )
         except ValueError as error:
             raise ConfigError(str(error)) from None
         if as_json:
@@ -128,7 +138,7 @@ def search_tools(
 
         from ..metatools import search_text
 
-        write(f"{search_text(result, len(view.scope.tools))}\n")
+        write(f"{search_text(result, len(view.scope.tools), detail, view.full)}\n")
         if not view.scope.tools:
             note(_how_to_allow(built))
 

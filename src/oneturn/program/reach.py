@@ -19,7 +19,8 @@ from .parse import Program, chain
 
 _OURS = frozenset({"runtime", "final_answer", "ToolError"})
 _DYNAMIC = frozenset({"exec", "eval", "globals", "locals", "vars", "setattr", "delattr"})
-_DISCOVERY = frozenset({"list_tools", "search_tools", "get_tool_info", "hasattr", "getattr"})
+_DISCOVERY = frozenset({"list_tools", "search_tools", "get_tool_info", "hasattr", "getattr", "dir"})
+_BROAD = frozenset({"Exception", "BaseException"})
 _ENDS = frozenset({("final_answer",), ("exit",), ("quit",), ("sys", "exit")})
 _DEEPEST = 20  # parts of a dotted name
 
@@ -131,6 +132,17 @@ class Reach:
             child, parent = parent, self.program.parents.get(parent)
         self._handled.update(dict.fromkeys(trail, found))
         return found
+
+    def has_fallback(self, node: ast.AST) -> bool:
+        """Whether a `try` without any call of a tool catches whatever goes wrong at `node`."""
+        child, parent = node, self.program.parents.get(node)
+        while parent is not None:
+            if isinstance(parent, ast.Try) and any(child is each for each in parent.body):
+                waits = any(isinstance(part, ast.Await) for each in parent.body for part in ast.walk(each))
+                if not waits and any(_names(handler, _BROAD) for handler in parent.handlers):
+                    return True
+            child, parent = parent, self.program.parents.get(parent)
+        return False
 
     @cached_property
     def _uses(self) -> dict[str, list[ast.AST]]:
@@ -264,7 +276,7 @@ def constant(program: Program, name: ast.Name) -> ast.Constant | None:
 
 def _names(handler: ast.ExceptHandler, errors: frozenset[str]) -> bool:
     if handler.type is None:
-        return False
+        return "BaseException" in errors
     types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
     paths = [chain(each) for each in types]
     known = all((path and hasattr(builtins, path[-1])) or path == ("ToolError",) for path in paths)

@@ -21,7 +21,7 @@ from ..app import CodeMode
 from ..errors import OneturnError
 from ..metatools import search_text
 from ..tokens import cut
-from ..types import Effect, Outcome
+from ..types import Detail, Effect, Outcome
 from ..view import View
 from .results import direct_result, run_result, text_result
 
@@ -64,16 +64,25 @@ class Calls:
         return await direct_result(self.app, outcome, self.max_tokens, structured=structured)
 
     async def search(
-        self, queries: str | Sequence[str], limit: int, namespace: str | None, effect: Effect | None
+        self,
+        queries: str | Sequence[str],
+        limit: int,
+        namespace: str | None,
+        effect: Effect | None,
+        detail: Detail,
     ) -> ToolResult:
         """Find tools."""
         view = self.app.view()
+
+        def text() -> str:
+            found = view.search(queries, limit, effect=effect, namespace=namespace)
+            return search_text(found, len(view.scope.tools), detail, view.full)
+
         # The first search builds the index, which takes a moment in a large catalog.
         try:
-            found = await asyncio.to_thread(view.search, queries, limit, effect=effect, namespace=namespace)
+            return text_result(await asyncio.to_thread(text))
         except ValueError as error:
             raise ClientVisibleError(str(error)) from error
-        return text_result(search_text(found, len(view.scope.tools)))
 
     async def info(self, names: str | Sequence[str]) -> ToolResult:
         """Describe tools; a name that is none says which ones are near."""

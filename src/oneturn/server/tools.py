@@ -20,7 +20,7 @@ from pydantic import Field, PrivateAttr
 from ..metatools import EXECUTE_CODE, GET_TOOL_INFO, SEARCH_TOOLS, MetaTool, execute_description
 from ..tools.scope import Allow, Scope
 from ..tools.text import neutral
-from ..types import Effect, Tool
+from ..types import Detail, Effect, Tool
 from ..view import View
 from . import Mode
 from .calls import Calls
@@ -151,8 +151,9 @@ def _search_tools(calls: Calls) -> Callable[..., Any]:
         limit: Annotated[int, Field(ge=1, le=100)] = 10,
         namespace: str | None = None,
         effect: Effect | None = None,
+        detail: Detail = "signatures",
     ) -> ToolResult:
-        return await calls.search(queries, limit, namespace, effect)
+        return await calls.search(queries, limit, namespace, effect, detail)
 
     return search_tools
 

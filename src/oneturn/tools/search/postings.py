@@ -31,6 +31,7 @@ _USUAL = np.array([4, 2, 30, 6, 40, 10, 2])
 _CHARS = (500, 500, 8_000, 4_000, 8_000, 2_000, 500)
 _DILUTION = 0.4  # 0: length does not matter; 1: twice the words, half the weight
 _SATURATION = 3.0  # BM25's k1: how soon more of the same word stops helping
+_REPEATED = 2.0  # a word said over and over in one field counts at most like so many
 
 _PROPERTIES = 1_000  # parameters of one tool that are read
 _ENUM = 50  # values of one parameter that are read
@@ -77,7 +78,7 @@ class Postings:
         place, term = np.divmod(keys, known)
         kind = place % len(_WEIGHTS)
         diluted = 1 - _DILUTION + _DILUTION * lengths[place] / _USUAL[kind]
-        weight = _WEIGHTS[kind] * (1 + np.log(counts)) / diluted
+        weight = _WEIGHTS[kind] * np.minimum(1 + np.log(counts), _REPEATED) / diluted
         # A word's weights in the fields of one tool are added before they saturate.
         pairs, which = np.unique(place // len(_WEIGHTS) * known + term, return_inverse=True)
         total = np.bincount(which, weight, len(pairs))

@@ -129,10 +129,9 @@ class _Module:
     def _method(self, tool: Tool, place: _Class, name: str) -> str:
         types = types_of(tool)
         owner = camel(tool.short_name)
-        takes, added = self.declarations.add(types.arguments.shapes, owner)
-        self.open |= {placed.name for placed in added if placed.shape.open}
-        gives, added = self.declarations.add(types.result.shapes, owner)
-        self.open |= {placed.name for placed in added if placed.shape.open}
+        gives, given = self.declarations.add(types.result.shapes, owner)
+        takes, taken = self.declarations.add(types.arguments.shapes, owner)
+        self.open |= {placed.name for placed in (*given, *taken) if placed.shape.open}
         for shape in gives.values():
             self.declared.setdefault(shape, tool.name)
         self.methods[f"{place.name}.{name}"] = tool.name

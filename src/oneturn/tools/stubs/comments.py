@@ -18,7 +18,7 @@ _LIMITING = frozenset(
     {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"}
     | {"pattern", "format", "minItems", "maxItems", "uniqueItems", "enum", "default", "deprecated", "anyOf"}
 )
-_PLAIN_FORMATS = frozenset({"binary", "int32", "int64", "float", "double", "password"})
+_PLAIN_FORMATS = frozenset({"binary", "int32", "int64", "float", "double", "password", "uri", "url"})
 
 
 def own_name(tool: Tool) -> str | None:

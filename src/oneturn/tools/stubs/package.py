@@ -185,8 +185,8 @@ class _Stub:
             if found is not None:
                 result, seen = result_type(tool, found.schema), f"  # observed in {found.calls:,} calls"
         owner = camel(tool.short_name)
-        takes, _ = self.declarations.add(types.arguments.shapes, owner)
         gives, _ = self.declarations.add(result.shapes, owner)
+        takes, _ = self.declarations.add(types.arguments.shapes, owner)
         written = f"{BUILTIN}str" if tool.results == "text" else result.type
         parts = [
             part if isinstance(part, str) else self._parameter(part, takes)

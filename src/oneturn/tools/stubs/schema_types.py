@@ -344,7 +344,8 @@ class _Reader:
             if not isinstance(name, str):
                 continue
             inner = camel(name)
-            hint = inner if inner and inner not in self.names else f"{owner}{inner}"
+            unused = inner and self.names.isdisjoint((inner, _singular(inner)))
+            hint = inner if unused else f"{owner}{inner}"
             about = resolve(part, self.root) if self.steps > 0 else {}
             keys[name] = Key(name, self.expression(part, hint), name in needed, about)
         for name in islice(needed, _MAX_KEYS):

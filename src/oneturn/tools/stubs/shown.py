@@ -27,6 +27,7 @@ _KEY_COMMENT = 60
 _LEAST_ROOM = 15  # tokens: no shape takes less
 _LEAST_KEY = 4  # tokens: no key takes less
 _HINT_KEYS = 8
+_HINT_ROOM = 200  # tokens kept for the keys of shapes that are not shown
 _ATTEMPTS = 3
 _TOLERANCE = 120  # tokens
 _PIECES = re.compile(r"[A-Za-z]{1,5}|[0-9]{1,3}|[^\sA-Za-z0-9]|\n")
@@ -72,8 +73,8 @@ class _Page:
         if self.observed is not None:
             self.result = result_type(tool, self.observed.schema)
         self.declarations = Declarations({tool.short_name})
-        self.takes, takes = self._add(self.arguments.shapes)
         self.gives, gives = self._add(self.result.shapes)
+        self.takes, takes = self._add(self.arguments.shapes)
         self.placed = [each for each in chain(*zip_longest(gives, takes)) if each is not None]
         self.shown: frozenset[str] = frozenset()
         self.named: set[str] = set()  # shapes that what is shown refers to
@@ -118,6 +119,7 @@ class _Page:
         named = self.named = {self.gives[name] for name in references(self.result.type)}
         for parameter in self.arguments.parameters:
             named.update(self.takes[name] for name in references(parameter.type))
+        reserve = min(_HINT_ROOM, room // 4)
         for place, placed in enumerate(self.placed):
             if room < _LEAST_ROOM:
                 break
@@ -128,8 +130,8 @@ class _Page:
                 continue
             for limit in (_KEY_COMMENT, 0):
                 cost = self._cost(placed, limit)
-                share = room // 2 if limit else room if place < 2 else room * 2 // 3
-                if cost <= share:
+                share = room if place < 2 else room - reserve
+                if cost <= (share // 2 if limit else share):
                     chosen[placed.name] = (limit, keys)
                     room -= cost
                     break
@@ -139,8 +141,9 @@ class _Page:
                     while shown > 1 and cost > room:
                         shown = min(shown - 1, shown * room // cost)
                         cost = tokens(self._shape(placed, 0, shown))
-                    chosen[placed.name] = (0, shown)
-                    room -= cost
+                    if cost <= room:
+                        chosen[placed.name] = (0, shown)
+                        room -= cost
             if placed.name in chosen:
                 seen = placed.shape.keys[: chosen[placed.name][1]]
                 named.update(placed.links[name] for key in seen for name in references(key.type))
@@ -160,7 +163,11 @@ class _Page:
         for placed in self.placed:
             if placed.name in self.shown or placed.name not in self.named:
                 continue
-            keys = [value_text(key.name) for key in placed.shape.keys]
+            first = sorted(placed.shape.keys, key=lambda key: not key.required)
+            keys = [
+                key.name if key.name.isascii() and key.name.isidentifier() else value_text(key.name)
+                for key in first
+            ]
             more = len(keys) - _HINT_KEYS
             text = f"keys {', '.join(keys[:_HINT_KEYS])}{f', … {more} more' if more > 0 else ''}"
             room -= tokens(text) + 1
