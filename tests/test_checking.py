@@ -29,7 +29,7 @@ BFCL = json.loads((Path(__file__).parent / "corpus" / "bfcl_sample.json").read_t
 
 @pytest.fixture(scope="module")
 def checker() -> Iterator[Checker]:
-    made = Checker()
+    made = Checker(seconds=30)  # the machine may be busy
     yield made
     made.close()
 
@@ -202,7 +202,8 @@ def test_a_call_that_is_stopped_is_one_the_gate_refuses(
     error = checker.check(program(source), scope).error
     if error is not None:
         assert isinstance(verdict, Failure), source
-        assert error.kind == verdict.kind or any(hidden for _, hidden in (*args, *kwargs.values()))
+        hidden = any(hidden for _, hidden in (*args, *kwargs.values()))
+        assert error.kind == verdict.kind or hidden or verdict.kind == "RuntimeError"  # an unusable schema
     literal = not in_variables and not any(hidden for _, hidden in (*args, *kwargs.values()))
     if literal and isinstance(verdict, Failure) and verdict.kind != "RuntimeError":
         assert error is not None
@@ -364,7 +365,7 @@ def test_many_threads_may_check_at_once(scope: Scope) -> None:
 
 
 def test_closing_twice_is_fine_and_a_later_check_works(scope: Scope) -> None:
-    checker = Checker()
+    checker = Checker(seconds=30)
     checker.close()
     assert checker.check(program("await get_order(str(1))"), scope).error is not None
     checker.close()
@@ -391,14 +392,26 @@ HOSTILE = {
 
 
 @pytest.mark.timeout(60)
+def test_a_hostile_schema_delays_a_run_no_longer_than_the_limit(checker: Checker) -> None:
+    again = {"anyOf": [{"$ref": "#/$defs/x"}] * 40}
+    wide = {f"a{n}": {"anyOf": [{"type": "string"}, {"enum": list(range(50))}]} for n in range(400)}
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}, **wide}, "$defs": {"x": again}}
+    scope = Scope([Tool("lab.f", "", schema)], [Allow.of("*")])
+    source = "\n".join(f"await lab.f(len('a'), a{n}=1, a{n + 1}=len('b'))" for n in range(300))
+    assert checker.check(program(source), scope).error is None
+
+
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_script_delays_a_run_no_longer_than_the_limit(name: str, scope: Scope) -> None:
-    checker = Checker(seconds=1.0)
+    checker = Checker(seconds=2.0)
     parsed = parse(HOSTILE[name])
     if isinstance(parsed, Program):
-        checker.check(parsed, scope)
-    # The workers are as good as new.
-    assert checker.check(program("await get_order(str(1))"), scope).error is not None
+        assert checker.check(parsed, scope).seconds.keys() <= {"syntax", "names", "arguments", "types"}
+    # The workers are as good as new, and so is the rest.
+    assert (
+        checker.check(program("await get_order('1')\nawait mail.search(len('a'))"), scope).error is not None
+    )
     checker.close()
 
 

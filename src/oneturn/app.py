@@ -19,12 +19,12 @@ from .tools.scope import Allow, Scope, allow_from_env
 from .types import CacheRule, Effect, Limits, Outcome, ResultRule, Tool
 
 if TYPE_CHECKING:
-    from .checking import Checker
+    from .checking import Checked, Checker
     from .gate.cache import ResultCache
     from .journal.artifacts import Artifact
     from .runtime import Runtime
     from .sandbox.base import Sandbox
-    from .tools.search import Embedder, SearchResult
+    from .tools.search import Embedder, SearchIndex, SearchResult
     from .tools.shapes import Shapes
     from .view import View
 
@@ -113,6 +113,8 @@ class CodeMode(Toolbox):
         self._views: dict[tuple[int, Allow], View] = {}
         self._checker: Checker | None = None
         self._shapes: Shapes | None = None
+        self._embedder: Embedder | None = None
+        self._index: tuple[int, SearchIndex] | None = None
         self._cache: ResultCache | None = None
         self._runtime: Runtime | None = None
         self._opening: asyncio.Lock | None = None
@@ -166,7 +168,7 @@ class CodeMode(Toolbox):
         self._options = self._options.over(options)
         self._sources.use(self._make_catalog())
         self._views.clear()
-        self._checker = self._shapes = None  # they were made to the old options
+        self._checker = self._shapes = self._embedder = self._index = None  # made to the old options
         self.name = self.name if name is None else name
         self.limits = self._functions.limits = limits or self.limits
 
@@ -293,6 +295,19 @@ class CodeMode(Toolbox):
             name, arguments or {}, view=self.view(allow), limits=self._limits_for(timeout), caller=caller
         )
 
+    async def check(self, code: str, *, allow: AllowLike = "*") -> Checked:
+        """What is wrong with a script, without running any of it.
+
+        Args:
+            code: As for `execute`.
+            allow: Narrows the app's allow-list.
+
+        Raises:
+            SourceError: A source could not be started.
+        """
+        await self._opened()
+        return await asyncio.to_thread(self.view(allow).check_code, code)
+
     @property
     def running(self) -> tuple[str, ...]:
         """The ids of the runs under way."""
@@ -365,8 +380,20 @@ class CodeMode(Toolbox):
             outdated = any(version != catalog.version for version, _ in self._views)
             if outdated or len(self._views) >= _VIEWS:
                 self._views.clear()
-            known = self._views[key] = View(scope, self._checks(), self.shapes)
+            known = self._views[key] = View(scope, self._whole_index(), self._checks(), self.shapes)
         return known
+
+    def _whole_index(self) -> SearchIndex:
+        """The search index of the whole catalog; every view narrows it to its scope."""
+        from .tools.search import SearchIndex, StaticEmbedder
+
+        catalog, options = self.catalog, self._options
+        if self._index is None or self._index[0] != catalog.version:
+            if self._embedder is None and options.search != "lexical":
+                self._embedder = StaticEmbedder() if options.search == "hybrid" else options.search
+            folder = options.state / "search" if options.state is not None else None
+            self._index = (catalog.version, SearchIndex(catalog.tools, self._embedder, folder))
+        return self._index[1]
 
     def _checks(self) -> Checker:
         from .checking import Checker

@@ -415,6 +415,7 @@ def _api(name: str, entry: OpenApiSettings, base: Path) -> OpenApi:
 
     document = filled("document", entry.document)
     is_url = document.startswith(("http://", "https://"))
+
     def credential(key: str, given: AuthSettings) -> Credential:
         return _credential(given, lambda part, text: filled(f"{key}.{part}", text))
 

@@ -23,7 +23,7 @@ from .tokens import count, cut
 from .tools.scope import Scope
 from .tools.search import SearchResult
 from .tools.signature import signature
-from .tools.stubs import stub_text
+from .tools.stubs import own_name, stub_text
 from .tools.text import one_line
 from .types import CallRecord, Detail, Outcome, ScriptError, Tool
 
@@ -172,7 +172,7 @@ def _found(tool: Tool, detail: Detail, full: Callable[[Tool], str]) -> str:
         text = full(tool)
         if len(text) <= _FULL_TOKENS * 8 and count(text) <= _FULL_TOKENS:
             return text
-    about = _short(_first_sentence(tool.description), _DESCRIPTION_CHARS)
+    about = _short(_first_sentence(tool), _DESCRIPTION_CHARS)
     comment = f"  # {tool.effect}: {about}" if about else f"  # {tool.effect}"
     longer = " (the rest is long: get_tool_info shows it)" if detail == "full" else ""
     line = f"{signature(tool)}{comment}{longer}"
@@ -181,9 +181,9 @@ def _found(tool: Tool, detail: Detail, full: Callable[[Tool], str]) -> str:
     return line
 
 
-def _first_sentence(description: str) -> str:
-    paragraph = description.strip()[: _DESCRIPTION_CHARS * 10].partition("\n\n")[0]
-    return re.split(r"(?<=[.!?])\s", one_line(paragraph, len(paragraph)), maxsplit=1)[0]
+def _first_sentence(tool: Tool) -> str:
+    paragraph = tool.description.strip()[: _DESCRIPTION_CHARS * 10].partition("\n\n")[0]
+    return re.split(r"(?<=[.!?])\s", one_line(paragraph, len(paragraph), own_name(tool)), maxsplit=1)[0]
 
 
 def _short(text: str, limit: int) -> str:

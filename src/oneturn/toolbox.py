@@ -113,6 +113,8 @@ class Toolbox:
                 labels=labels,
                 results=results,
                 timeout=timeout,
+                examples=examples,
+                notes=notes,
             )
             return target
 

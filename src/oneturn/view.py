@@ -13,15 +13,15 @@ from functools import cached_property
 from typing import Any
 
 from .checking import Checked, Checker, check_script
-from .program import Program
+from .program import Program, parse
 from .sandbox.base import Script
 from .tools.scope import Scope
 from .tools.search import SearchIndex, SearchResult
 from .tools.shapes import Observed, Shapes
 from .tools.signature import return_type, signature
-from .tools.stubs import stub_text
+from .tools.stubs import own_name, stub_text
 from .tools.text import neutral
-from .types import Effect, Tool
+from .types import Effect, ScriptError, Tool
 
 _NOT_BARE = frozenset(dir(builtins)) | sys.stdlib_module_names
 _DEEPEST = 20  # parts of a dotted name; no tool has more, and a script may write any number
@@ -33,19 +33,29 @@ class View:
 
     Args:
         scope: What the caller can reach.
+        index: The search index of the whole catalog, which is narrowed to the scope.
         checker: Checks scripts; without it, only their syntax tree is looked at.
         shapes: What results were seen to look like.
     """
 
-    def __init__(self, scope: Scope, checker: Checker | None = None, shapes: Shapes | None = None) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        index: SearchIndex | None = None,
+        checker: Checker | None = None,
+        shapes: Shapes | None = None,
+    ) -> None:
         self.scope = scope
+        self._whole = index
         self._checker = checker
         self._shapes = shapes
 
     @cached_property
     def index(self) -> SearchIndex:
         """The search index over the scope; built on first use."""
-        return SearchIndex(self.scope.tools)
+        if self._whole is None:
+            return SearchIndex(self.scope.tools)
+        return self._whole.within(self.scope.tools)
 
     def search(
         self,
@@ -67,6 +77,11 @@ class View:
         if self._checker is None:
             return check_script(program, self.scope)
         return self._checker.check(program, self.scope)
+
+    def check_code(self, code: str) -> Checked:
+        """The same for the text of a script, which may not even be Python."""
+        program = parse(code)
+        return Checked(program) if isinstance(program, ScriptError) else self.check(program)
 
     def observed(self, tool: Tool) -> Observed | None:
         """The shape that results of a tool were seen to have; None when it declares one, or none came."""
@@ -126,7 +141,7 @@ class ScriptRuntime:
             raise NameError(f"there is no tool {name}{meant}")
         info = {
             **_line(tool),
-            "description": neutral(tool.description, 4_000),
+            "description": neutral(tool.description, 4_000, own_name(tool)),
             "input_schema": tool.input_schema,
             "output_schema": tool.output_schema,
             "returns": return_type(tool),
@@ -163,7 +178,7 @@ def _line(tool: Tool) -> dict[str, str]:
         "name": tool.name,
         "signature": signature(tool),
         "effect": tool.effect,
-        "summary": neutral(tool.description.strip().partition("\n")[0], _SUMMARY),
+        "summary": neutral(tool.description.strip().partition("\n")[0], _SUMMARY, own_name(tool)),
     }
 
 

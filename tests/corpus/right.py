@@ -353,4 +353,26 @@ RIGHT: dict[str, str] = {
         "import asyncio\npairs = await asyncio.gather(*[asyncio.gather(get_order(n), shop.price(n)) for n in (1, 2)])\n"
         "return [(o['number'], p) for o, p in pairs]"
     ),
+    "a key looked for in a set": "o = await get_order(1)\nok = set(o) >= {'colour'}\nreturn o['colour'] if ok else 0",
+    "a key looked for among the keys": "o = await get_order(1)\nreturn o['colour'] if o.keys() & {'colour'} else 1",
+    "a default of another shape": "rows = await list_orders(limit=0) or [{'extra': 1}]\nreturn rows[0]['extra']",
+    "a default for max": (
+        "m = max(await list_orders(limit=0), key=lambda o: o['total'], default={'extra': 1})\nreturn m['extra']"
+    ),
+    "a default for next": "first = next(iter(await list_orders(limit=0)), {'extra': 1})\nreturn first['extra']",
+    "a row added with +": "rows = (await list_orders()) + [{'extra': 1}]\nreturn rows[-1]['extra']",
+    "a row added with +=": "rows = await list_orders()\nrows += [{'extra': 2}]\nreturn rows[-1]['extra']",
+    "a row added with *": "rows = [*(await list_orders()), {'extra': 1}]\nreturn rows[-1]['extra']",
+    "a row added by a lambda": "rows = await list_orders()\nadd = lambda some: some.append({'extra': 3})\nadd(rows)\nreturn rows[-1]['extra']",
+    "all rows replaced": "rows = await list_orders()\nrows[:] = [{'extra': 2}]\nreturn rows[0]['extra']",
+    "a result replaced when it fails": (
+        "try:\n    o = await get_order(500)\nexcept Exception as error:\n    o = {'colour': str(error)}\nreturn o['colour']"
+    ),
+    "results and other things in one list": (
+        "for each in [await get_order(1), {'extra': 1}]:\n    if len(each) == 1:\n        return each['extra']"
+    ),
+    "a function of the name of a tool": "async def get_order():\n    return {'colour': 1}\nreturn (await get_order())['colour']",
+    "a tool's name given to another function": (
+        "async def mine():\n    return {'colour': 1}\nget_order = mine\nreturn (await get_order())['colour']"
+    ),
 }

@@ -39,13 +39,18 @@ def page():
 
 
 @pytest.fixture
-async def seven(node, tmp_path):
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    (repository / "README").write_text("hello\n")
+def repository(tmp_path):
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    (folder / "README").write_text("hello\n")
     identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
     for words in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "First commit"]):
-        subprocess.run(["git", *words], cwd=repository, check=True)
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+async def seven(node, tmp_path, repository):
     app = CodeMode(allow=["*"])
     app.add_mcp("everything", node.command("@modelcontextprotocol/server-everything"))
     app.add_mcp("files", [*node.command("@modelcontextprotocol/server-filesystem"), str(tmp_path)])

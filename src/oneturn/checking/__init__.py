@@ -67,7 +67,7 @@ class Checker:
         workers: The most worker processes.
     """
 
-    def __init__(self, types: bool = True, *, seconds: float = 3.0, workers: int = 2) -> None:
+    def __init__(self, types: bool = True, *, seconds: float = 2.0, workers: int = 2) -> None:
         self._types = TypeChecker(seconds=seconds, workers=workers) if types else None
         self._arguments = ArgumentCheck()
         self._answers: Kept[tuple[bytes, int], _Answer] = Kept(_KEPT)

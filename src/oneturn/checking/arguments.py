@@ -8,6 +8,7 @@ do the arguments bind, whatever their values, and would those that are literal p
 from __future__ import annotations
 
 import ast
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,11 +21,15 @@ from ..tools.names import parameter_names
 from ..tools.scope import Scope
 from ..tools.signature import signature
 from ..types import Call, Failure, Limits, Tool
+from .kept import Kept
 from .problems import Problem
 
 HANDLES = frozenset({"TypeError", "ValueError"})
 """A script that catches one of these by name is prepared for a wrong argument."""
+SECONDS = 0.5
+"""What one look at a script's arguments may take: a stranger's schema may be slow to make ready."""
 _UNKNOWN = object()
+_KEPT_PARTS = 512
 _MOST = 50  # problems looked for
 _MOST_CALLS = 500  # calls looked at; a script of more is data
 _MAX_PARTS = 5_000  # of a schema, searched for references
@@ -56,16 +61,18 @@ class ArgumentCheck:
 
     def __init__(self) -> None:
         self._guard = Arguments()
+        self._parts: Kept[tuple[int, frozenset[str]], tuple[Tool, Tool, Arguments]] = Kept(_KEPT_PARTS)
 
     def problems(self, reach: Reach, scope: Scope) -> list[Problem]:
         """One problem for every call that would be refused: blocking, unless the script is prepared."""
         found: list[Problem] = []
+        deadline = time.monotonic() + SECONDS
         for call, tool in tool_calls(reach, scope)[:_MOST_CALLS]:
             failure = self.refused(tool, given(reach.program, call.node))
             if failure is not None:
                 blocks = not reach.handled(call.node, HANDLES) and not reach.conditional(call.node)
                 found.append(_problem(reach.program, call, failure, tool, blocks))
-            if len(found) >= _MOST:
+            if len(found) >= _MOST or time.monotonic() > deadline:
                 break
         return found
 
@@ -88,9 +95,8 @@ class ArgumentCheck:
                 for name, value in (*zip(order, call.args, strict=False), *call.kwargs.items())
                 if value is not _UNKNOWN
             }
-            originals = {order.get(name, name) for name in known}
-            part = replace(tool, input_schema=_only(tool.input_schema, originals))
-            failure = self._asked(part, [], known)
+            part, guard = self._part(tool, frozenset(order.get(name, name) for name in known))
+            failure = self._asked(part, [], known, guard)
         if failure is None:
             return None
         reason = failure.message.rpartition(" Signature: ")[0] or failure.message
@@ -99,6 +105,16 @@ class ArgumentCheck:
     def accepts(self, tool: Tool, name: str, value: object) -> bool:
         """Whether a call with this value for one parameter may pass."""
         return self.refused(tool, Given(kwargs={name: value}, more=True)) is None
+
+    def _part(self, tool: Tool, names: frozenset[str]) -> tuple[Tool, Arguments]:
+        """A tool with these parameters alone, and a guard that has its schema ready."""
+        key = (id(tool), names)
+        kept = self._parts.get(key)
+        if kept is None or kept[0] is not tool:
+            part = replace(tool, input_schema=_only(tool.input_schema, names))
+            kept = (tool, part, Arguments())
+            self._parts.put(key, kept)
+        return kept[1], kept[2]
 
     def _asked(
         self, tool: Tool, args: list[Any], kwargs: Mapping[str, Any], guard: Arguments | None = None
@@ -191,7 +207,7 @@ def _any_values(schema: Mapping[str, Any], more: bool) -> dict[str, Any]:
     }
 
 
-def _only(schema: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+def _only(schema: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
     """What a schema says of these arguments alone. Takes all that the whole schema would take."""
     properties = schema.get("properties") or {}
     return {

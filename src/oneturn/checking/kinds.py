@@ -17,6 +17,7 @@ EVERY = frozenset({"null", "boolean", "integer", "number", "string", "array", "o
 
 _DEEPEST = 12
 _MOST_BRANCHES = 50
+_MOST_STEPS = 1_000
 _MOST_MEMBERS = 50
 # What the gate makes of a value of each type. A float may be whole, and then passes for an
 # integer; a function that returns `int` may return a bool.
@@ -85,29 +86,41 @@ def _split(printed: str) -> list[str]:
     return [part.strip() for part in (*parts, printed[start:])]
 
 
-def taken(schema: object, root: Mapping[str, Any], level: int = 0) -> frozenset[str]:
+def taken(schema: object, root: Mapping[str, Any]) -> frozenset[str]:
     """The kinds of value a schema may take; too many rather than too few."""
-    if not isinstance(schema, Mapping) or level > _DEEPEST:
-        return EVERY
-    if "$ref" in schema:
-        schema = resolve(schema, root)
-    kinds = EVERY
-    named = schema.get("type")
-    if isinstance(named, str | list | tuple):
-        kinds &= _wider([named] if isinstance(named, str) else list(named))
-    if isinstance(schema.get("enum"), list | tuple):
-        kinds &= _of_values(schema["enum"])
-    if "const" in schema:
-        kinds &= _of_values([schema["const"]])
-    for word in ("anyOf", "oneOf"):
-        branches = schema.get(word)
+    return _Taken(root).by(schema, 0)
+
+
+class _Taken:
+    """One look at a schema, with a bound on all its steps: references may branch without end."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._steps = _MOST_STEPS
+
+    def by(self, schema: object, level: int) -> frozenset[str]:
+        self._steps -= 1
+        if not isinstance(schema, Mapping) or level > _DEEPEST or self._steps < 0:
+            return EVERY
+        if "$ref" in schema:
+            schema = resolve(schema, self._root)
+        kinds = EVERY
+        named = schema.get("type")
+        if isinstance(named, str | list | tuple):
+            kinds &= _wider([named] if isinstance(named, str) else list(named))
+        if isinstance(schema.get("enum"), list | tuple):
+            kinds &= _of_values(schema["enum"])
+        if "const" in schema:
+            kinds &= _of_values([schema["const"]])
+        for word in ("anyOf", "oneOf"):
+            branches = schema.get(word)
+            if isinstance(branches, list | tuple) and 0 < len(branches) <= _MOST_BRANCHES:
+                kinds &= frozenset().union(*(self.by(branch, level + 1) for branch in branches))
+        branches = schema.get("allOf")
         if isinstance(branches, list | tuple) and len(branches) <= _MOST_BRANCHES:
-            kinds &= frozenset().union(*(taken(branch, root, level + 1) for branch in branches))
-    branches = schema.get("allOf")
-    if isinstance(branches, list | tuple) and len(branches) <= _MOST_BRANCHES:
-        for branch in branches:
-            kinds &= taken(branch, root, level + 1)
-    return kinds
+            for branch in branches:
+                kinds &= self.by(branch, level + 1)
+        return kinds
 
 
 def _wider(names: list[Any]) -> frozenset[str]:

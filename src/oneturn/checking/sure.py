@@ -91,8 +91,9 @@ class Sure:
                 return self.result(inner, deeper)
             case ast.BoolOp(op=ast.Or(), values=[first, *others]):
                 return self.result(first, deeper) and all(map(_is_empty, others))
-            case ast.Call(func=ast.Name(id=name), args=[first, *_]) if name in _SAME_ITEMS:
-                return name not in self._program.bindings and self.result(first, deeper)
+            case ast.Call(func=ast.Name(id=name), args=[first], keywords=options) if name in _SAME_ITEMS:
+                same = all(option.arg in ("key", "reverse") for option in options)
+                return same and name not in self._program.bindings and self.result(first, deeper)
             case ast.Call(func=ast.Attribute(value=inner, attr="values" | "get"), args=args):
                 return len(args) < 2 and self.result(inner, deeper)
             case ast.Name(id=name) if name not in self._dirty:

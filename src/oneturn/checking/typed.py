@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
+import time
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -20,7 +21,7 @@ from ..tools.scope import Scope
 from ..tools.signature import signature
 from ..tools.stubs import CheckerStub
 from ..types import Position, Tool
-from .arguments import HANDLES, ArgumentCheck, is_literal, passed, tool_calls
+from .arguments import HANDLES, SECONDS, ArgumentCheck, is_literal, passed, tool_calls
 from .kinds import members, taken
 from .problems import Problem
 from .sure import Sure
@@ -53,8 +54,15 @@ class TypedCheck:
             "unresolved-attribute": self._attribute,
             "unresolved-reference": self._undefined,
         }
-        judged = [rules[found.rule](found) for found in findings if found.rule in rules]
-        return [problem for problem in judged if problem is not None]
+        deadline = time.monotonic() + SECONDS
+        judged: list[Problem] = []
+        for found in findings:
+            problem = rules[found.rule](found) if found.rule in rules else None
+            if problem is not None:
+                judged.append(problem)
+            if time.monotonic() > deadline:
+                break
+        return judged
 
     # --- a value of the wrong type
 
@@ -85,7 +93,8 @@ class TypedCheck:
             return True
         if kind == {"null"} and original not in (schema.get("required") or ()):
             return True
-        return bool(kind & taken(schema["properties"][original], schema))
+        declared = schema.get("properties") or {}
+        return bool(kind & taken(declared.get(original), schema))
 
     @cached_property
     def _passed(self) -> dict[tuple[int, int], tuple[Reached, Tool, ast.expr, str]]:
@@ -134,26 +143,28 @@ class TypedCheck:
         return found
 
     @cached_property
-    def _own_keys(self) -> frozenset[object]:
-        """Keys the script compares with something, asks for with `get`, or writes itself."""
-        keys: set[object] = set()
+    def _own_keys(self) -> frozenset[str]:
+        """Texts the script uses other than to read a key, or to name one of its own dicts.
+
+        It may compare with them, look for them with `in`, ask for them with `get` or write them:
+        then it knows what it does.
+        """
+        found: set[str] = set()
         for node in self._program.nodes:
-            match node:
-                case ast.Compare(left=left, comparators=others):
-                    keys.update(each.value for each in (left, *others) if isinstance(each, ast.Constant))
-                case ast.Subscript(slice=ast.Constant(value=key), ctx=ast.Store() | ast.Del()):
-                    keys.add(key)
-                case ast.Call(
-                    func=ast.Attribute(attr="setdefault" | "get"), args=[ast.Constant(value=key), *_]
-                ):
-                    keys.add(key)
-        return frozenset(keys)
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+                continue
+            parent = self._program.parents[node]
+            reads = isinstance(parent, ast.Subscript) and isinstance(parent.ctx, ast.Load)
+            names = isinstance(parent, ast.Dict) and any(node is key for key in parent.keys)
+            if not reads and not names:
+                found.add(node.value)
+        return frozenset(found)
 
     def _keys(self, shape: str) -> list[str]:
         """The keys of one TypedDict of the stub; empty when it cannot be found."""
         # Only its own lines are parsed: the whole stub may be long.
         found = re.search(
-            rf"^(class {shape}\(.*\n(?: .*\n?)+|{shape} = .*\n(?: .*\n)*}}.*)", self._stub.text, re.M
+            rf"^(class {shape}\(.*\n(?: .*\n?)+|{shape} = .*\n(?: .*\n)*}}.*)", self._stub.text, re.MULTILINE
         )
         if found is None:
             return []

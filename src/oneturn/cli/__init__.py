@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from .check import check
 from .common import Verbose
 from .doctor import doctor
 from .init import init
 from .run import run
 from .serve import serve
+from .stubs import stubs
 from .tokens import tokens
 from .tools import tools
 
@@ -48,7 +50,9 @@ def _oneturn(
 
 
 app.command()(run)
+app.command()(check)
 app.add_typer(tools, name="tools")
+app.command()(stubs)
 app.command()(tokens)
 app.command()(serve)
 app.command()(doctor)

@@ -7,12 +7,10 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError
 from .common import (
     AllowOption,
     AppOption,
@@ -29,10 +27,11 @@ from .common import (
     write,
     write_json,
 )
+from .scripts import diagnostic_data, diagnostic_text, error_data, error_text, read_script, script_name
 
 if TYPE_CHECKING:
     from ..app import CodeMode
-    from ..types import CallRecord, Outcome, ScriptError
+    from ..types import CallRecord, Outcome
 
 _CALLS_SHOWN = 20
 
@@ -61,7 +60,7 @@ def run(
     else as JSON, and None not at all.
     """
     with exits(as_json):
-        code = _read(script)
+        code, name = read_script(script), script_name(script)
         prepared = prepare(app, config, allow)
         longest = prepared.app.limits.max_timeout
         if timeout is not None and timeout > longest:
@@ -70,7 +69,7 @@ def run(
         if as_json:
             write_json(_data(outcome))
         else:
-            _show(outcome, code, "stdin" if script == "-" else script)
+            _show(outcome, code, name)
             refused = _refused(prepared.app, outcome)
             if refused is not None:
                 note(f"to allow it: {how_to_allow(prepared, refused)}")
@@ -103,16 +102,6 @@ def _interruptible(app: CodeMode) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-def _read(script: str) -> str:
-    try:
-        raw = sys.stdin.buffer.read() if script == "-" else Path(script).read_bytes()
-        return raw.decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(f"The script {script} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"The script {script} is not UTF-8 text.") from None
-
-
 def _code(outcome: Outcome) -> Exit:
     if outcome.ok:
         return Exit.OK
@@ -134,31 +123,10 @@ def _show(outcome: Outcome, code: str, name: str) -> None:
     if outcome.cut_prints:
         note(f"warning: {outcome.cut_prints:,} more printed characters were not kept")
     if outcome.error is not None:
-        note(_error_text(outcome.error, code, name))
+        note(error_text(outcome.error, code, name))
+        for warning in outcome.warnings:
+            note(diagnostic_text(warning, code, name))
     _show_calls(outcome)
-
-
-def _error_text(error: ScriptError, code: str, name: str) -> str:
-    lines = [f"error: {error.kind}: {error.message}"]
-    position = error.position
-    if position is not None:
-        lines.append(f"  {name}:{position.line}:{position.column}")
-        source = _as_parsed(code).split("\n")
-        if position.line <= len(source):
-            line = source[position.line - 1]
-            before = "".join("\t" if char == "\t" else " " for char in line[: position.column - 1])
-            lines += [f"    {line}", f"    {before}^"]
-    if error.hint:
-        lines.append(f"  hint: {error.hint}")
-    return "\n".join(lines)
-
-
-def _as_parsed(code: str) -> str:
-    """The text that positions refer to: a fence or common indentation around a script is dropped."""
-    from ..program import Program, parse
-
-    program = parse(code)
-    return program.source if isinstance(program, Program) else code
 
 
 def _refused(app: CodeMode, outcome: Outcome) -> str | None:
@@ -195,23 +163,13 @@ def _call_text(call: CallRecord) -> str:
 
 
 def _data(outcome: Outcome) -> dict[str, Any]:
-    error = outcome.error
-    at = error.position if error else None
     return {
         "run_id": outcome.run_id,
         "status": outcome.status,
         "value": outcome.value,
         "prints": outcome.prints,
         "cut_prints": outcome.cut_prints,
-        "error": error
-        and {
-            "kind": error.kind,
-            "message": error.message,
-            "line": at and at.line,
-            "column": at and at.column,
-            "source": at and at.source,
-            "hint": error.hint,
-        },
+        "error": error_data(outcome.error),
         "calls": [
             {
                 "tool": call.tool,
@@ -220,9 +178,11 @@ def _data(outcome: Outcome) -> dict[str, Any]:
                 "seconds": round(call.seconds, 6),
                 "line": call.position and call.position.line,
                 "error": call.error,
+                "cached": call.cached,
             }
             for call in outcome.calls
         ],
+        "warnings": [diagnostic_data(warning) for warning in outcome.warnings],
         "seconds": round(outcome.seconds, 6),
         "isolation": outcome.isolation,
     }

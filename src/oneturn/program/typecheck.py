@@ -67,7 +67,7 @@ class TypeChecker:
     """
 
     def __init__(
-        self, *, workers: int = 2, seconds: float = 3.0, wait: float = 1.0, memory: int = 768 * 1024 * 1024
+        self, *, workers: int = 2, seconds: float = 2.0, wait: float = 0.5, memory: int = 768 * 1024 * 1024
     ) -> None:
         self._options = {
             "min_processes": 1,

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import ToolDefinitionError
 from .schema import properties
+from .text import visible
 
 RESERVED = frozenset({"tools", "runtime"})
 """Names every script already has; no tool, namespace or source may be called so."""
@@ -26,15 +27,16 @@ _UNASSIGNABLE = frozenset({*keyword.kwlist, "__debug__"})
 def identifier(original: str) -> str:
     """A valid Python identifier as close to `original` as can be.
 
-    Text is NFKC-normalised, as Python does with identifiers; every character an identifier
-    cannot hold becomes `_`; a leading digit gets a `_` before it and a keyword one after it.
+    Hidden characters are left out, text is NFKC-normalised, as Python does with identifiers, and
+    every character an identifier cannot hold becomes `_`; a leading digit gets a `_` before it and
+    a keyword one after it.
     `get-weather` gives `get_weather`, `2fa` gives `_2fa`, `class` gives `class_`.
 
     Raises:
         ToolDefinitionError: The name is empty, only blanks, or longer than 256 characters.
     """
     _check_length(original)
-    text = unicodedata.normalize("NFKC", original).strip()
+    text = unicodedata.normalize("NFKC", visible(original)).strip()
     if not text:
         raise ToolDefinitionError("A tool, namespace or parameter has an empty name; give it a name.")
     name = "".join(char if f"_{char}".isidentifier() else "_" for char in text)

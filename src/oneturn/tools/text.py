@@ -37,14 +37,14 @@ def neutral(text: str, limit: int, own: str | None = None) -> str:
             another's tools into its own descriptions. None, the default, leaves all as it is.
     """
     head = text[: _WINDOW * (limit + 100)]
-    clean = _BLANK_LINES.sub("\n\n", _visible(head)).strip()
+    clean = _BLANK_LINES.sub("\n\n", visible(head)).strip()
     return _cut(_within(clean, own), limit, len(text) - len(head))
 
 
 def one_line(text: str, limit: int, own: str | None = None) -> str:
     """Like `neutral`, with every run of blanks and newlines made one space."""
     head = text[: _WINDOW * (limit + 100)]
-    return _cut(_within(" ".join(_visible(head).split()), own), limit, len(text) - len(head))
+    return _cut(_within(" ".join(visible(head).split()), own), limit, len(text) - len(head))
 
 
 def quoted(text: str, limit: int) -> str:
@@ -72,7 +72,8 @@ def _within(text: str, own: str | None) -> str:
     return _REFERENCE.sub(replaced, text)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """`text` without hidden characters, and with one kind of line end."""
     return _HIDDEN.sub("", _LINE_ENDS.sub("\n", text))
 
 

@@ -1,0 +1,1 @@
+"""Full-size proofs: what the tests show on a sample, on everything. `make prove` runs them."""
