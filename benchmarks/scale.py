@@ -108,8 +108,22 @@ def cloudflare() -> CodeMode:
 
     app = CodeMode(allow=["*"])
     for path, method in _methods(AsyncCloudflare(api_token="0" * 40), ("cloudflare",)):
-        app.tool(method, namespace=".".join(path))
+        app.tool(_one_page(method), namespace=".".join(path))
     return app
+
+
+def _one_page(method: Any) -> Any:
+    """A method that gives pages, as one that gives the first of them; any other as it is."""
+    signature = inspect.signature(method)
+    if "Paginator" not in str(signature.return_annotation):
+        return method
+
+    @functools.wraps(method)
+    async def listed(*args: Any, **kwargs: Any) -> Any:
+        return (await method(*args, **kwargs)).result
+
+    listed.__signature__ = signature.replace(return_annotation=inspect.Signature.empty)  # type: ignore[attr-defined]
+    return listed
 
 
 def _methods(resource_: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from .checking import Checked, Checker, check_script
+from .checking import Checked, Checker
 from .program import Program, parse
 from .sandbox.base import Script
 from .tools.scope import Scope
@@ -34,7 +34,7 @@ class View:
     Args:
         scope: What the caller can reach.
         index: The search index of the whole catalog, which is narrowed to the scope.
-        checker: Checks scripts; without it, only their syntax tree is looked at.
+        checker: Checks scripts; without it, types are not looked at.
         shapes: What results were seen to look like.
     """
 
@@ -47,7 +47,7 @@ class View:
     ) -> None:
         self.scope = scope
         self._whole = index
-        self._checker = checker
+        self._checker = checker or Checker(types=False)
         self._shapes = shapes
 
     @cached_property
@@ -74,8 +74,6 @@ class View:
 
     def check(self, program: Program) -> Checked:
         """What is wrong with a script, before anything of it runs."""
-        if self._checker is None:
-            return check_script(program, self.scope)
         return self._checker.check(program, self.scope)
 
     def check_code(self, code: str) -> Checked:

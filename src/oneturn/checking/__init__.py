@@ -29,7 +29,7 @@ from .names import unknown_tools
 from .problems import Problem
 from .typed import TypedCheck
 
-__all__ = ["Checked", "Checker", "check_script"]
+__all__ = ["Checked", "Checker"]
 
 log = logging.getLogger("oneturn.check")
 
@@ -50,11 +50,6 @@ class Checked:
     error: ScriptError | None = None
     warnings: tuple[Diagnostic, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=lambda: _NO_TIMES, compare=False)
-
-
-def check_script(program: Program, scope: Scope) -> Checked:
-    """The checks on the syntax tree alone. Nothing of the script runs."""
-    return Checked(check(program, lambda name: scope.get(name) is not None))
 
 
 class Checker:

@@ -54,7 +54,7 @@ def learn(
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
-    """Call tools that only read, once each, and learn what their results look like.
+    """Call tools that only read, and learn the shape of their results.
 
     The calls are real and pass the gate as any other. A tool that is not known to only read is never
     called. Without `--args` a tool is called with the defaults and examples of its own schema, and

@@ -56,7 +56,7 @@ def pin(
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write the definitions of all tools, as hashes, into oneturn.lock.
+    """Write the definitions of all tools into oneturn.lock.
 
     From then on a tool that is defined otherwise is held until `oneturn tools accept`. Pins that are
     there stay: ends with 1 when a tool does not fit its pin.
@@ -100,7 +100,7 @@ def diff(
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show how the definitions of held tools differ from those that were accepted.
+    """Show what changed in the definitions of held tools.
 
     Ends with 1 when a tool is held, and with 0 when none is. What cannot be seen in a definition is
     shown as an escape.
@@ -138,7 +138,7 @@ def accept(
     config: ConfigOption = None,
     verbose: Verbose = False,
 ) -> None:
-    """Accept the definitions of held tools, and write them into oneturn.lock.
+    """Accept the definitions of held tools.
 
     Shows what is accepted, and asks first on a terminal. Elsewhere --yes has to be given.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ..types import CallRecord, Outcome
 
 _CALLS_SHOWN = 20
+_CALL = re.compile(r"(?:tools\.)?(\w+(?:\.\w+)*)\(")
 
 
 def run(
@@ -134,9 +136,13 @@ def _refused(app: CodeMode, outcome: Outcome) -> str | None:
     error = outcome.error
     if error is None or error.kind != "PermissionError":
         return None
+    # Refused by the gate, or before anything ran; an error the script raised itself is neither.
     refused = {
         call.tool for call in outcome.calls if call.status == "refused" and call.error == error.message
     }
+    if error.position is not None and not outcome.calls:
+        called = _CALL.match(error.position.source[error.position.column - 1 :])
+        refused |= {called[1]} if called and error.message.startswith(f"{called[1]} ") else set()
     named = [tool.name for tool in app.catalog.tools if refused & {tool.name, tool.short_name}]
     return named[0] if len(named) == 1 else None
 

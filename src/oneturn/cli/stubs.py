@@ -34,7 +34,7 @@ def stubs(
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write the tools a script may call as a typed package, for your editor and its type checker.
+    """Write the tools as a typed package for your editor.
 
     With DIR on your editor's path, `from tools.github import issues` completes and is checked, as it
     works inside scripts. Doing it again replaces what was written before, and nothing else.

@@ -67,7 +67,7 @@ def tokens(
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
-    """Count what a model has to read: every tool listed plainly, against Code Mode."""
+    """Count what your tools cost a model to read."""
     with exits(as_json):
         built = prepare(app, config, allow).app
         report = asyncio.run(_counted(built, verbose))

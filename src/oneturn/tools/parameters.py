@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import docstring_parser
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticOmit
 
 from ..errors import ToolDefinitionError
 
@@ -185,7 +187,7 @@ def _schema(
     inputs = [(parameter.name, "validation", parameter.adapter) for parameter in listed]
     if others is not None:
         inputs.append(("**", "validation", others))
-    found, shared = TypeAdapter.json_schemas(typing.cast(Any, inputs))
+    found, shared = TypeAdapter.json_schemas(typing.cast(Any, inputs), schema_generator=DataOnly)
     shown: dict[str, Any] = {}
     for parameter in listed:
         part = dict(found[(parameter.name, "validation")])
@@ -212,6 +214,36 @@ def _default(parameter: Parameter) -> dict[str, Any]:
     except Exception:  # a default that is no data, such as a sentinel object: optional, not shown
         return {}
     return {"default": value}
+
+
+class DataOnly(GenerateJsonSchema):
+    """Leaves out of a union what no JSON value can be, such as the `Omit` of `str | Omit` in many SDKs."""
+
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Any:
+        """A union goes on without it; standing alone it has no schema."""
+        raise PydanticOmit
+
+
+def _adapter(hint: Any, mode: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+    """Pydantic's adapter and schema, made once for hints that many functions share."""
+    try:
+        hash(hint)
+    except TypeError:
+        return _new_adapter(hint, mode)
+    return _shared_adapter(hint, mode)
+
+
+@functools.lru_cache(1_024)
+def _shared_adapter(hint: Any, mode: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+    return _new_adapter(hint, mode)
+
+
+def _new_adapter(hint: Any, mode: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(hint)
+    except PydanticSchemaGenerationError:
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    return adapter, adapter.json_schema(mode=mode, schema_generator=DataOnly)
 
 
 class Hints:
@@ -242,10 +274,9 @@ class Hints:
     ) -> tuple[TypeAdapter[Any], dict[str, Any]]:
         """Pydantic's adapter and JSON Schema for a hint."""
         try:
-            adapter: TypeAdapter[Any] = TypeAdapter(hint)
-            return adapter, adapter.json_schema(mode=mode)
+            return _adapter(hint, mode)
         except Exception as error:
-            reason = str(error).partition("\n")[0].partition(". Set `arbitrary")[0]
+            reason = str(error).partition("\n")[0] or f"{hint!r} is no data"
             raise ToolDefinitionError(
                 f"The type of {what} of {self.tool} has no JSON Schema ({reason}); "
                 "use plain types, dataclasses or Pydantic models."
