@@ -35,9 +35,11 @@ HEAVY = (
 PUBLIC = (
     "ArtifactNotFound",
     "Blob",
+    "CacheRule",
     "CallRecord",
     "CodeMode",
     "ConfigError",
+    "Diagnostic",
     "Effect",
     "EffectUnknown",
     "Limits",

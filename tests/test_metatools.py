@@ -18,7 +18,7 @@ from oneturn.metatools import (
 from oneturn.tokens import count
 from oneturn.tools.scope import Allow, Scope
 from oneturn.tools.search import SearchIndex
-from oneturn.types import CallRecord, Outcome, Position, ScriptError, Tool
+from oneturn.types import CallRecord, Diagnostic, Outcome, Position, ScriptError, Tool
 
 HIDDEN = "\u202e\u2066\u200b\x1b\x00\U000e0041\U000e0100\ud800\u2028"
 
@@ -228,6 +228,14 @@ class TestOutcomeText:
             "so far",
         ]
 
+    def test_a_failure_tells_what_the_check_had_warned_of_and_a_success_does_not(self) -> None:
+        warning = Diagnostic("KeyError", "there may be no key 'titel'", Position(2, 5))
+        warned = dataclasses.replace(failed(), warnings=(warning,) * 5)
+        line = "warned before the run: line 2: there may be no key 'titel'"
+        assert outcome_text(warned).count(line) == 3
+        assert outcome_data(warned)["error"]["warnings"] == ["line 2: there may be no key 'titel'"] * 3
+        assert "warned" not in outcome_text(dataclasses.replace(succeeded(1), warnings=(warning,)))
+
     def test_a_failure_lists_what_is_done_and_warns_against_repeating_writes(self) -> None:
         calls = (
             *[call("time.now")] * 12,
@@ -320,6 +328,7 @@ class TestOutcomeData:
             "column": 7,
             "source": "x",
             "hint": "h",
+            "warnings": [],
         }
         assert outcome_data(Outcome("r1", "cancelled"))["error"]["kind"] == "Cancelled"
 

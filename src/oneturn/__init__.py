@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         ValueRefused,
     )
     from .tools.base import Blob
-    from .types import CallRecord, Effect, Limits, Outcome, Position, ScriptError, Tool
+    from .types import CacheRule, CallRecord, Diagnostic, Effect, Limits, Outcome, Position, ScriptError, Tool
 
 __version__ = "0.1.0"
 
@@ -42,7 +42,9 @@ _HOME = {
     "ToolError": "errors",
     "ValueRefused": "errors",
     "Blob": "tools.base",
+    "CacheRule": "types",
     "CallRecord": "types",
+    "Diagnostic": "types",
     "Effect": "types",
     "Limits": "types",
     "Outcome": "types",
@@ -55,8 +57,10 @@ __all__ = [  # noqa: RUF022  the main name first
     "CodeMode",
     "ArtifactNotFound",
     "Blob",
+    "CacheRule",
     "CallRecord",
     "ConfigError",
+    "Diagnostic",
     "Effect",
     "EffectUnknown",
     "Limits",

@@ -40,6 +40,7 @@ _DESCRIPTION_CHARS = 100
 _SOURCE_CHARS = 200
 _CALL_ERROR_CHARS = 120
 _CALL_GROUPS = 20
+_WARNINGS = 3
 _INLINE_BYTES = 1_000
 _SPELLED_OUT = 200_000  # characters of a value that are looked at; many times what is ever shown
 # Controls but \n and \t, surrogates, and what Unicode draws as nothing. Emoji and some scripts need the
@@ -242,7 +243,16 @@ def _error_text(outcome: Outcome, max_tokens: int) -> str:
         lines.append(f"{where}: {source}" if source else where)
     if error.hint:
         lines.append(cut(f"hint: {_visible(error.hint)}", max_tokens // 2, "hint"))
+    lines += [f"warned before the run: {line}" for line in _warnings(outcome)]
     return "\n".join(lines)
+
+
+def _warnings(outcome: Outcome) -> list[str]:
+    """What the check before a run that failed had warned of: it may well be why."""
+    return [
+        f"line {each.position.line}: {_line(each.message, _CALL_ERROR_CHARS)}"
+        for each in outcome.warnings[:_WARNINGS]
+    ]
 
 
 def _calls_text(outcome: Outcome, max_tokens: int) -> str:
@@ -295,7 +305,8 @@ def _entry(call: CallRecord) -> str:
 def outcome_data(outcome: Outcome, max_tokens: int = 4_000) -> dict[str, Any]:
     """A run's outcome as plain JSON data, for MCP structured content and other programs.
 
-    Keys: `status`, `value`, `prints`, `error` (None, or kind, message, line, column, source, hint),
+    Keys: `status`, `value`, `prints`, `error` (None, or kind, message, line, column, source, hint,
+    and `warnings` of the check before the run),
     `calls` (tool, effect, status, line; also `cached` when nothing was sent) and `cut` (None, or a
     note for each part that was cut). A value over the budget becomes a text preview of itself.
     Bytes become their length, with their base64 up to 1,000 of them.
@@ -365,6 +376,7 @@ def _error_data(outcome: Outcome, max_tokens: int) -> dict[str, Any]:
         "column": position.column if position else None,
         "source": cut(_line(position.source, _SOURCE_CHARS), max_tokens // 4, "line") if position else "",
         "hint": cut(_visible(error.hint), max_tokens // 2, "hint"),
+        "warnings": _warnings(outcome),
     }
 
 
