@@ -643,3 +643,25 @@ async def test_a_loop_after_a_call_is_not_blamed_on_the_call() -> None:
     assert outcome.error is not None
     assert outcome.error.kind == "TimeoutError"
     assert outcome.error.position is None
+
+
+def test_the_state_folder_is_left_alone_by_version_control(tmp_path):
+    folder = tmp_path / "state"
+    app = CodeMode(allow=["*"], state=folder)
+    app.execute_sync("1")
+    app.close_sync()
+    assert "*" in (folder / ".gitignore").read_text().splitlines()
+    assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_an_app_whose_state_cannot_be_kept_works_all_the_same(tmp_path):
+    (tmp_path / "file").write_text("")
+    app = CodeMode(allow=["*"], state=tmp_path / "file" / "state")
+
+    @app.tool(effect="read")
+    def status():
+        return {"open": True}
+
+    assert app.execute_sync("await status()").value == {"open": True}
+    app.search("status")
+    app.close_sync()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .tools.search import Embedder, SearchIndex, SearchResult
     from .tools.shapes import Shapes
     from .view import View
+
+log = logging.getLogger("oneturn.app")
 
 T = TypeVar("T")
 AllowLike = str | Iterable[str] | None
@@ -189,6 +192,8 @@ class CodeMode(Toolbox):
         async with self._opening:
             if self._runtime is not None:
                 return
+            if self._options.state is not None:
+                await asyncio.to_thread(_make_state_folder, self._options.state)
             await self._sources.open(progress)
             if self.problems and not tolerate:
                 await self._sources.close()
@@ -441,6 +446,17 @@ class CodeMode(Toolbox):
     async def artifact(self, artifact_id: str, *, caller: str = "local") -> Artifact:
         """An artifact a run of this caller left behind. Raises ArtifactNotFound."""
         return (await self._opened()).artifact(artifact_id, caller=caller)
+
+
+def _make_state_folder(folder: Path) -> None:
+    """A folder that version control leaves alone. Where none can be made, nothing is kept."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("# Made by oneturn.\n*\n", encoding="utf-8")
+    except OSError as error:
+        log.warning("Nothing can be kept in %s: %s", folder, error)
 
 
 def _cache_rules(cache: Mapping[str, CacheRule | float] | None) -> dict[str, CacheRule]:

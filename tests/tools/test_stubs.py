@@ -2,26 +2,29 @@ from __future__ import annotations
 
 import ast
 import io
-import sys
 import time
-import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from tokenize import COMMENT, generate_tokens
 from typing import Any
 
-import jsonschema_rs
-import pydantic_monty as monty
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 from schema_strategies import schemas, values
+from stub_claims import (
+    JUNK_GIVEN,
+    JUNK_RESULT,
+    accepts,
+    inputs,
+    the_checker_accepts,
+    the_stub_is_bounded,
+    the_type_accepts,
+    type_checker,
+)
 
 from oneturn.tokens import count
 from oneturn.tools.stubs import CheckerStub, checker_stub, stub_text
-from oneturn.tools.stubs.schema_types import value_type
-from oneturn.tools.stubs.writing import PLAIN, Declarations, typed_dict
 from oneturn.types import Tool
 
 NODE = {
@@ -36,10 +39,6 @@ NODE = {
 TREE = {"type": "array", "items": {"$ref": "#/$defs/tree-node"}, "$defs": {"tree-node": NODE}}
 
 
-def inputs(properties: dict[str, Any], *required: str, **more: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(required), **more}
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     schema: Mapping[str, Any]
@@ -48,21 +47,7 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def ty() -> Iterator[Callable[[str, str], str]]:
-    """Checks a script against a stub with the sandbox's type checker; gives its complaints."""
-    with monty.Monty(min_processes=1, max_processes=1) as pool:
-
-        def check(stub: str, script: str) -> str:
-            with pool.checkout(
-                type_check=True, type_check_stubs=stub, type_check_format="concise"
-            ) as session:
-                try:
-                    session.feed_start(script)
-                except monty.MontyTypingError as error:
-                    return str(error)
-                except monty.MontyError:
-                    pass  # the types are right, the rest is not looked at
-                return ""
-
+    with type_checker() as check:
         yield check
 
 
@@ -339,26 +324,6 @@ def test_no_tools_make_an_empty_stub(ty: Callable[[str, str], str]) -> None:
 # Types against schemas
 
 
-def adapter(schema: dict[str, Any]) -> TypeAdapter[Any]:
-    """The type of a schema's values, executed: something the product itself never does."""
-    typed, declarations = value_type(schema, "XResult"), Declarations()
-    names, _ = declarations.add(typed.shapes, "X")
-    module = types.ModuleType("stubs_made_by_a_test")
-    sys.modules[module.__name__] = module
-    lines = ["from __future__ import annotations"]
-    lines += ["from typing_extensions import Any, Literal, NotRequired, Required, TypedDict"]
-    lines += [typed_dict(placed, PLAIN, str) for placed in declarations.placed]
-    exec("\n".join(lines), module.__dict__)
-    return TypeAdapter(eval(PLAIN.write(typed.type, names.__getitem__), module.__dict__))
-
-
-def accepts(schema: dict[str, Any], value: Any) -> bool:
-    try:
-        return jsonschema_rs.is_valid(schema, value)
-    except ValueError:
-        return False
-
-
 CALM = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -369,10 +334,7 @@ def test_a_value_the_schema_accepts_is_a_value_of_the_type(
 ) -> None:
     value = data.draw(values(schema, schema))
     assume(accepts(schema, value))
-    adapter(schema).validate_python(value, strict=True)
-
-
-NOT_IN_STUBS = ("invalid-parameter-default", "empty-body", "invalid-declaration")  # a stub is no script
+    the_type_accepts(schema, value)
 
 
 @settings(CALM, max_examples=50)
@@ -382,49 +344,15 @@ def test_the_checker_accepts_the_stub_and_every_right_call(
 ) -> None:
     value = data.draw(values(schema, schema))
     assume(accepts(schema, value))
-    defs = schema.get("$defs", {})
-    tool = Tool("lab.list", input_schema=inputs({"x": schema}, "x", **{"$defs": defs}), output_schema=schema)
-    stub = checker_stub([tool])
-    assert ty(stub.text, f"await tools.lab.list(x={value!r})") == ""
-    complaints = [line for line in ty("", stub.text).splitlines() if line]
-    assert [line for line in complaints if not any(rule in line for rule in NOT_IN_STUBS)] == []
-    ast.parse(stub_text(tool))
-
-
-WORDS = ["type", "properties", "required", "items", "anyOf", "oneOf", "allOf", "enum", "const", "default"]
-WORDS += [
-    "$ref",
-    "additionalProperties",
-    "prefixItems",
-    "description",
-    "minimum",
-    "pattern",
-    "format",
-    "$defs",
-]
-WORDS += ["title", "maxItems", "nullable", "patternProperties", "contentEncoding", "deprecated"]
-ODD = st.sampled_from(["object", "array", "string", "#", "#/$defs/a", "#/properties/a", "a", "b-c", "", "\n"])
-JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | ODD | st.text(max_size=20),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | ODD, inner, max_size=5)
-    ),
-    max_leaves=40,
-)
+    the_checker_accepts(ty, schema, value)
 
 
 @settings(CALM, max_examples=150)
-@given(
-    st.dictionaries(st.sampled_from(WORDS), JUNK, max_size=6), st.dictionaries(st.sampled_from(WORDS), JUNK)
-)
+@given(JUNK_GIVEN, JUNK_RESULT)
 def test_no_schema_breaks_or_floods_a_stub(
     given_schema: dict[str, Any], result_schema: dict[str, Any]
 ) -> None:
-    tool = Tool("lab.x", input_schema=given_schema, output_schema=result_schema, source="lab")
-    text = stub_text(tool)
-    ast.parse(text)
-    assert count(text) < 1_600
-    ast.parse(checker_stub([tool]).text)
+    the_stub_is_bounded(given_schema, result_schema)
 
 
 FAN = {"anyOf": [{"$ref": f"#/$defs/D{n}"} for n in range(20)]}
