@@ -1,9 +1,10 @@
 """The check before a run: what it costs, and that it stops no correct script.
 
 `python -m benchmarks.check` times each kind of check beside a trivial run.
-`python -m benchmarks.check --bfcl DIR` turns the gold answers of the Berkeley Function Calling
-Leaderboard into scripts, checks every one, and asks the gate about each that is stopped. DIR is the
-`data` folder of the package `bfcl-eval` (Apache 2.0); `--sample FILE` keeps a part of it as JSON.
+`python -m benchmarks.check --bfcl` turns the gold answers of the Berkeley Function Calling Leaderboard
+into scripts, checks every one, and asks the gate about each that is stopped. The answers are fetched
+from the package `bfcl-eval` (Apache 2.0); `--bfcl DIR` takes them from a copy of its `data` folder, and
+`--sample FILE` keeps a part of it as JSON.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from oneturn.program.reach import is_pythons
 from oneturn.tools.names import identifier, parameter_names
 from oneturn.tools.scope import Allow, Scope
 from oneturn.types import Call, Failure, Limits
+
+from .data import bfcl as bfcl_folder
 
 ORIGIN = (
     "Berkeley Function Calling Leaderboard, Apache License 2.0, from the package bfcl-eval: function "
@@ -245,12 +248,14 @@ def refused(case: Case, scope: Scope) -> bool:
     return False
 
 
-def cases(folder: Path) -> Iterator[tuple[str, Case]]:
-    """Every case with its category."""
-    for category in SINGLE:
-        yield from ((category, case) for case in single(folder, category))
-    for category in TURNS:
-        yield from ((category, case) for case in turns(folder, category))
+def categories() -> tuple[str, ...]:
+    """Every category there is."""
+    return SINGLE + TURNS
+
+
+def cases_of(folder: Path, category: str) -> Iterator[Case]:
+    """The cases of any category."""
+    return turns(folder, category) if category in TURNS else single(folder, category)
 
 
 def sampled(case: Case, wrong: bool) -> dict[str, Any]:
@@ -264,27 +269,33 @@ def sampled(case: Case, wrong: bool) -> dict[str, Any]:
     return {"id": case.id, "tools": tools, "scripts": case.scripts, "refused": wrong}
 
 
+def judge_case(checker: Checker, case: Case, count: Count) -> bool:
+    """Check every script of a case and count what came out. Whether the gate refuses the case."""
+    scope = Scope(case.tools, [Allow.of("*")])
+    wrong = refused(case, scope)
+    for index, script in enumerate(case.scripts):
+        program = parse(script)
+        assert isinstance(program, Program), (script, program)
+        checked = checker.check(program, scope)
+        count.scripts += 1
+        if checked.error is not None:
+            count.blocked += 1
+            count.refused_too += wrong
+            if not wrong:
+                count.false.append(f"{case.id} [{index}]: {checked.error.kind}: {checked.error.message}")
+        elif wrong:
+            count.missed += 1
+    return wrong
+
+
 def judge(folder: Path, sample: Path | None) -> int:
     """Check all of it; the number of false alarms."""
     counts: dict[str, Count] = {}
     kept: list[dict[str, Any]] = []
     checker = Checker()
-    for category, case in cases(folder):
+    for category, case in ((name, case) for name in categories() for case in cases_of(folder, name)):
         count = counts.setdefault(category, Count())
-        scope = Scope(case.tools, [Allow.of("*")])
-        wrong = refused(case, scope)
-        for index, script in enumerate(case.scripts):
-            program = parse(script)
-            assert isinstance(program, Program), (script, program)
-            checked = checker.check(program, scope)
-            count.scripts += 1
-            if checked.error is not None:
-                count.blocked += 1
-                count.refused_too += wrong
-                if not wrong:
-                    count.false.append(f"{case.id} [{index}]: {checked.error.kind}: {checked.error.message}")
-            elif wrong:
-                count.missed += 1
+        wrong = judge_case(checker, case, count)
         if sample is not None and (
             count.scripts // len(case.scripts) % 20 == 1 or (wrong and count.blocked < 7)
         ):
@@ -374,13 +385,15 @@ def _takes(**properties: Any) -> dict[str, Any]:
 def main() -> None:
     """Run one of the two."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.check", description=__doc__)
-    parser.add_argument("--bfcl", type=Path, help="the data folder of bfcl-eval")
+    parser.add_argument(
+        "--bfcl", nargs="?", const="", metavar="DIR", help="check the gold answers, those of DIR if given"
+    )
     parser.add_argument("--sample", type=Path, help="write a sample of it as JSON")
     parser.add_argument("--rounds", type=int, default=50)
     options = parser.parse_args()
     if options.bfcl is None:
         asyncio.run(costs(options.rounds))
-    elif judge(options.bfcl, options.sample):
+    elif judge(Path(options.bfcl) if options.bfcl else bfcl_folder(), options.sample):
         sys.exit(1)
 
 

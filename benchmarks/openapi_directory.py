@@ -1,12 +1,15 @@
 """How well real OpenAPI documents become tools: `python -m benchmarks.openapi_directory DIR [--json]`.
 
-Goes through every `.json`, `.yaml` and `.yml` file of a folder, reads it as an OpenAPI source does, puts
-the tools into a catalog, and compiles the schemas of a seeded sample of them as the gate would.
+Goes through every `.json`, `.yaml` and `.yml` file of a folder, opens it as an OpenAPI source, and puts
+its tools into a catalog; of a seeded sample of them it compiles the schemas as the gate would, and parses
+the stubs that a model reads.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import asyncio
 import collections
 import concurrent.futures
 import dataclasses
@@ -16,13 +19,15 @@ import random
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from oneturn.errors import OneturnError
 from oneturn.gate.schemas import Schema
 from oneturn.tools.catalog import Catalog
-from oneturn.tools.openapi.document import load_document
-from oneturn.tools.openapi.reading import read_operations
+from oneturn.tools.openapi import OpenApi, OpenApiSource
+from oneturn.tools.stubs import stub_text
+from oneturn.types import Tool
 
 _NAMESPACE = "api"
 
@@ -41,20 +46,30 @@ class Report:
     seconds: float = 0.0
 
 
+async def _offered(path: Path) -> tuple[OpenApiSource, Sequence[Tool]]:
+    """What a source offers of a document; nothing is sent anywhere."""
+    api = OpenApi(_NAMESPACE, path, base_url="https://127.0.0.1", allow_private=("127.0.0.1",))
+    source = OpenApiSource(api)
+    await source.open()
+    tools = await source.list_tools()
+    await source.close()
+    return source, tools
+
+
 def check(path: Path, sample: int, seed: int) -> Report:
-    """One document, from its text to compiled schemas."""
+    """One document, from its text to compiled schemas and stubs."""
     report = Report(str(path))
     start = time.perf_counter()
     try:
-        document = read_operations(load_document(path), _NAMESPACE)
+        source, tools = asyncio.run(_offered(path))
         catalog = Catalog()
-        catalog.replace(_NAMESPACE, [operation.tool for operation in document.operations])
+        catalog.replace(_NAMESPACE, tools)
     except OneturnError as error:
         report.refused = str(error)
         return report
     report.seconds = time.perf_counter() - start
-    report.operations = len(document.operations)
-    report.skipped = dict(document.skipped)
+    report.operations = len(tools)
+    report.skipped = dict(source.skipped)
     report.dropped = dict(catalog.dropped)
     picked = random.Random(f"{seed} {path.name}").sample(catalog.tools, min(sample, len(catalog.tools)))
     report.sampled = len(picked)
@@ -65,6 +80,10 @@ def check(path: Path, sample: int, seed: int) -> Report:
                     Schema(schema).accepts({})
             except Exception as error:
                 report.unusable[f"{tool.name} {what}"] = " ".join(str(error).split())[:200]
+        try:
+            ast.parse(stub_text(tool))
+        except SyntaxError as error:
+            report.unusable[f"{tool.name} stub"] = str(error)
     return report
 
 

@@ -1,17 +1,24 @@
-"""How well search finds the right tools, on two public sets, beside a plain BM25.
+"""How well search finds the right tools, on public sets and real APIs, beside a plain BM25.
 
-`python -m benchmarks.retrieval --metatool FILE --bfcl FOLDER` prints the share of the right tools among the
-first 1, 5 and 10, and nDCG at 10, all in percent; `--json` prints the same for machines.
+`python -m benchmarks.retrieval` prints the share of the right tools among the first 1, 5 and 10, and nDCG
+at 10, all in percent; `--json` prints the same for machines.
 
-MetaTool: 497 questions over 47 tools, two of them right, as `{"tools": [{"name", "description"}],
-"queries": [{"q", "gold"}]}`. BFCL: the data folder of the Berkeley Function-Calling Leaderboard (the package
-`bfcl_eval` has it as `bfcl_eval/data`). All functions of its eight Python categories of one turn that have
-a right answer are put together, one for each name: 1,287 of them, with 2,351 questions.
+BFCL: the Berkeley Function Calling Leaderboard, fetched from the package `bfcl-eval`; `--bfcl FOLDER` takes
+a copy of its data folder instead. MetaTool: 497 questions over 47 tools, two of them right. It is in no
+package registry, so it is measured when `--metatool FILE` gives it, as
+`{"tools": [{"name", "description"}], "queries": [{"q", "gold"}]}`. Of BFCL, all functions of the eight
+Python categories of one turn that have a right answer are put together, one for each name: 1,287 of them,
+with 2,351 questions.
+
+APIs: the short queries of `api_queries.json`, as a model writes them, over every operation of GitHub, Stripe
+and Kubernetes. They were written from knowledge of the APIs before any ranking was looked at; a hash of each
+query says whether search may be developed on it or is only measured by it, in the held-out half.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import math
@@ -27,8 +34,12 @@ from rich.console import Console
 from rich.table import Table
 from Stemmer import Stemmer
 
+from oneturn import CodeMode
 from oneturn.tools.search import Embedder, SearchIndex, StaticEmbedder
 from oneturn.types import Tool
+
+from .data import bfcl as bfcl_folder
+from .data import document
 
 CATEGORIES = (
     "simple_python",
@@ -40,8 +51,10 @@ CATEGORIES = (
     "live_parallel",
     "live_parallel_multiple",
 )
+API_QUERIES = Path(__file__).with_name("api_queries.json")
 DEPTH = 10
 Search = Callable[[str], Sequence[str]]
+Figures = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Row:
-    """One contender on one set, in percent."""
+    """One contender on one set, whose name says how many queries it has; in percent."""
 
     dataset: str
     contender: str
@@ -94,6 +107,26 @@ def _rows(file: Path) -> Iterator[Any]:
             yield json.loads(line)
 
 
+def apis(held_out: bool) -> dict[str, tuple[list[Tool], list[Question]]]:
+    """The tools of each real API, and one half of the queries over them."""
+    sets = {}
+    for name, api in json.loads(API_QUERIES.read_text()).items():
+        app = CodeMode(allow=["*"])
+        app.add_openapi(name, document(api["document"]), base_url=f"https://{name}.example.com")
+        with app:
+            tools = list(app.tools())
+        known = {tool.name for tool in tools}
+        if missing := {right for each in api["queries"] for right in each["right"]} - known:
+            raise ValueError(f"{name} has no tool called {', '.join(sorted(missing))}.")
+        chosen = [each for each in api["queries"] if _held_out(name, each["query"]) is held_out]
+        sets[name] = tools, [Question(each["query"], frozenset(each["right"])) for each in chosen]
+    return sets
+
+
+def _held_out(api: str, query: str) -> bool:
+    return hashlib.sha256(f"{api}: {query}".encode()).digest()[0] % 2 == 1
+
+
 def ours(tools: Sequence[Tool], embedder: Embedder | None = None) -> Search:
     """Search as it ships."""
     index = SearchIndex(tools, embedder)
@@ -129,16 +162,49 @@ def plain(tools: Sequence[Tool]) -> Search:
 
 def measure(dataset: str, contender: str, search: Search, questions: Sequence[Question]) -> Row:
     """Ask everything and average."""
-    recalls, gain = {1: 0.0, 5: 0.0, 10: 0.0}, 0.0
-    for question in questions:
-        found = search(question.text)
-        for depth in recalls:
-            recalls[depth] += len(question.right.intersection(found[:depth])) / len(question.right)
-        ideal = sum(1 / math.log2(at + 2) for at in range(min(DEPTH, len(question.right))))
-        hits = (at for at, name in enumerate(found[:DEPTH]) if name in question.right)
-        gain += sum(1 / math.log2(at + 2) for at in hits) / ideal
-    figures = [round(100 * total / len(questions), 1) for total in (*recalls.values(), gain)]
-    return Row(dataset, contender, *figures)
+    return _averaged(dataset, contender, [_asked(search, question) for question in questions])
+
+
+def _asked(search: Search, question: Question) -> Figures:
+    """Recall at 1, 5 and 10 and nDCG of one question."""
+    found = search(question.text)
+    recalls = [
+        len(question.right.intersection(found[:depth])) / len(question.right) for depth in (1, 5, DEPTH)
+    ]
+    ideal = sum(1 / math.log2(at + 2) for at in range(min(DEPTH, len(question.right))))
+    hits = (at for at, name in enumerate(found[:DEPTH]) if name in question.right)
+    return (*recalls, sum(1 / math.log2(at + 2) for at in hits) / ideal)
+
+
+def _averaged(dataset: str, contender: str, figures: Sequence[Figures]) -> Row:
+    return Row(
+        f"{dataset} ({len(figures):,})",
+        contender,
+        *(round(100 * sum(column) / len(figures), 1) for column in zip(*figures, strict=True)),
+    )
+
+
+def contenders() -> dict[str, Callable[[Sequence[Tool]], Search]]:
+    """What is compared, each made from the tools; by meaning only where its extra is installed."""
+    made: dict[str, Callable[[Sequence[Tool]], Search]] = {"plain BM25": plain, "lexical": ours}
+    if importlib.util.find_spec("wordllama"):
+        made["hybrid"] = lambda tools: ours(tools, StaticEmbedder())
+    return made
+
+
+def measure_apis(held_out: bool) -> list[Row]:
+    """Each API on its own, and all queries together."""
+    half = "held out" if held_out else "develop"
+    rows, sets = [], apis(held_out)
+    for contender, make in contenders().items():
+        every: list[Figures] = []
+        for name, (tools, questions) in sets.items():
+            search = make(tools)
+            figures = [_asked(search, question) for question in questions]
+            rows.append(_averaged(f"{name} {half}, {len(tools):,} tools", contender, figures))
+            every += figures
+        rows.append(_averaged(f"APIs {half}", contender, every))
+    return sorted(rows, key=lambda row: row.dataset.startswith("APIs"))
 
 
 def main() -> None:
@@ -147,23 +213,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--metatool", type=Path, help="the MetaTool set, one JSON file")
-    parser.add_argument("--bfcl", type=Path, help="the data folder of BFCL")
+    parser.add_argument("--bfcl", type=Path, help="the data folder of BFCL, instead of fetching it")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if not options.metatool and not options.bfcl:
-        parser.error("give --metatool, --bfcl or both")
     sets = {}
     if options.metatool:
         sets["MetaTool"] = metatool(options.metatool)
-    if options.bfcl:
-        sets["BFCL"] = bfcl(options.bfcl)
+    sets["BFCL"] = bfcl(options.bfcl or bfcl_folder())
     rows = []
     for dataset, (tools, questions) in sets.items():
-        contenders = {"plain BM25": plain(tools), "lexical": ours(tools)}
-        if importlib.util.find_spec("wordllama"):
-            contenders["hybrid"] = ours(tools, StaticEmbedder())
-        label = f"{dataset} ({len(questions):,} over {len(tools):,})"
-        rows += [measure(label, name, search, questions) for name, search in contenders.items()]
+        label = f"{dataset}, {len(tools):,} tools"
+        rows += [measure(label, name, make(tools), questions) for name, make in contenders().items()]
+    rows += measure_apis(held_out=False) + measure_apis(held_out=True)
     if options.json:
         print(json.dumps([asdict(row) for row in rows]))
         return

@@ -2,14 +2,18 @@
 
 Every finished item is a line in a file under `.data/proofs`, so a proof that was interrupted does
 only the rest. The file belongs to one state of the source tree: after a change the proof starts anew.
+There is no report before every item has been checked, so none is about a part.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import hashlib
 import json
+import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +22,7 @@ from typing import Any, TextIO
 from rich.progress import track
 
 ROOT = Path(__file__).parents[1]
-_STATE = ROOT / ".data" / "proofs"
+STATE = ROOT / ".data" / "proofs"
 _WATCHED = ("src", "proofs", "benchmarks", "tests/corpus", "tests/tools")
 
 Found = dict[str, Any]
@@ -40,7 +44,8 @@ class Proof:
         name: A word for the command line.
         claim: What is proved, in a sentence.
         items: Every item for a seed, as text that says which one it is.
-        check: What is found for one item and seed; runs in a process of its own pool.
+        check: What is found for one item and seed, as JSON has it. A function of a module: it runs in
+            worker processes. What it raises ends the proof; what was finished before is kept.
         report: What all that was found comes to, by item.
     """
 
@@ -51,29 +56,54 @@ class Proof:
     report: Callable[[dict[str, Found]], Report]
 
 
-def run(proof: Proof, seed: int, workers: int | None = None) -> Report:
-    """Check every item that is not checked yet, and report on all of them."""
-    _STATE.mkdir(parents=True, exist_ok=True)
-    path = _STATE / f"{proof.name}-{seed}-{_tree()}.jsonl"
+def run(proof: Proof, seed: int, workers: int | None = None, state: Path = STATE) -> Report:
+    """Check every item that is not checked yet, and report on all of them.
+
+    Args:
+        proof: What to prove.
+        seed: What everything random in it is made from.
+        workers: Processes; as many as there are processors when not given.
+        state: Where finished items are kept.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / f"{proof.name}-{seed}-{tree()}.jsonl"
     found = _finished(path)
     items = proof.items(seed)
-    open_items = [item for item in items if item not in found]
+    left = [item for item in items if item not in found]
     with path.open("a", encoding="utf-8") as log:
-        _check(proof, seed, open_items, found, log, workers or os.cpu_count() or 1)
+        _check(proof, seed, left, found, log, workers or os.cpu_count() or 1)
     return proof.report({item: found[item] for item in items})
 
 
 def _check(
     proof: Proof, seed: int, items: Sequence[str], found: dict[str, Found], log: TextIO, workers: int
 ) -> None:
-    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _end_with_parent
+    )
+    try:
         waiting = {pool.submit(proof.check, item, seed): item for item in items}
         done = concurrent.futures.as_completed(waiting)
         for future in track(done, f"{proof.name} …", total=len(items)):
             item = waiting[future]
             found[item] = future.result()
-            log.write(json.dumps([item, found[item]]) + "\n")
+            # The line feed comes first: a line that an earlier run was stopped in the middle of ends there.
+            log.write("\n" + json.dumps([item, found[item]]))
             log.flush()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Have this worker end when the proof is killed, instead of waiting for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _finished(path: Path) -> dict[str, Found]:
@@ -89,8 +119,9 @@ def _finished(path: Path) -> dict[str, Found]:
     return found
 
 
-def _tree() -> str:
-    """A hash of everything a proof rests on."""
+@functools.cache
+def tree() -> str:
+    """A hash of the source a proof rests on, as it was when it was first asked for."""
     digest = hashlib.sha256()
     for folder in _WATCHED:
         for path in sorted((ROOT / folder).rglob("*.py")):

@@ -315,6 +315,23 @@ def test_a_result_that_is_not_held_to_its_shape_may_have_any_key(checker: Checke
     assert [each.kind for each in checked.warnings] == ["KeyError"]
 
 
+@pytest.mark.parametrize(("others", "source", "blocks"), [
+    ({}, "mcp", False),
+    ({"additionalProperties": False}, "mcp", True),
+    ({}, "python", True),
+])  # fmt: skip
+def test_a_schema_that_is_silent_about_other_keys_lets_them_pass(
+    others: dict[str, Any], source: str, blocks: bool, checker: Checker
+) -> None:
+    inner = {"type": "object", "properties": {"a": {"type": "integer"}}, **others}
+    shape = {"type": "object", "properties": {"rows": {"type": "array", "items": inner}}, **others}
+    tool = Tool("lab.f", "", {"type": "object", "properties": {}}, shape, source=source)
+    scope = Scope([tool], [Allow.of("*")])
+    checked = checker.check(program("return (await lab.f())['rows'][0]['b']"), scope)
+    assert (checked.error is not None) is blocks
+    assert [each.kind for each in checked.warnings] == ([] if blocks else ["KeyError"])
+
+
 # --- what it costs
 
 

@@ -438,10 +438,20 @@ class CodeMode(Toolbox):
         return self._sources.accept(names, pins=pins)
 
     def search(
-        self, queries: str | Sequence[str], limit: int = 10, *, allow: AllowLike = "*"
+        self,
+        queries: str | Sequence[str],
+        limit: int = 10,
+        *,
+        effect: Effect | None = None,
+        namespace: str | None = None,
+        source: str | None = None,
+        label: str | None = None,
+        allow: AllowLike = "*",
     ) -> SearchResult:
-        """The best tools for one or several queries."""
-        return self.view(allow).search(queries, limit)
+        """The best tools for one or several queries, of those that all the filters let through."""
+        return self.view(allow).search(
+            queries, limit, effect=effect, namespace=namespace, source=source, label=label
+        )
 
     async def artifact(self, artifact_id: str, *, caller: str = "local") -> Artifact:
         """An artifact a run of this caller left behind. Raises ArtifactNotFound."""

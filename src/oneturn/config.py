@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -111,8 +111,8 @@ class AuthSettings(_Section):
 class OpenApiSettings(_Section):
     """`[openapi.NAME]`: one web API. A document's path is relative to the file; `timeout` is in seconds."""
 
-    document: str
-    base_url: str
+    document: str = Field(repr=False)
+    base_url: str = Field(repr=False)
     auth: AuthSettings | None = None
     schemes: dict[str, AuthSettings] = {}
     headers: dict[str, str] = Field({}, repr=False)
@@ -122,10 +122,15 @@ class OpenApiSettings(_Section):
 
 
 class CacheSettings(_Section):
-    """An entry of `[cache]`: `ttl` in seconds, and who shares the results."""
+    """An entry of `[cache]`: `ttl` in seconds, and who shares the results; or the seconds alone."""
 
     ttl: PositiveFloat
     per: CacheScope = "session"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _seconds_alone(cls, given: Any) -> Any:
+        return {"ttl": given} if isinstance(given, int | float) and not isinstance(given, bool) else given
 
 
 class ServerSettings(_Section):
@@ -159,24 +164,16 @@ class Settings(_Section):
     effects: dict[str, Effect] = {}
     results: dict[str, ResultRule] = {}
     notes: dict[str, tuple[str, ...]] = {}
-    cache: dict[str, PositiveFloat | CacheSettings] = {}
+    cache: dict[str, CacheSettings] = {}
     check: bool | None = None
     learn: bool | None = None
     search: Literal["lexical", "hybrid"] | None = None
     state: str | Literal[False] | None = None
-    lock: str | None = None
+    lock: str | Literal[False] | None = None
     mcp: dict[str, McpSettings] = {}
     openapi: dict[str, OpenApiSettings] = {}
     server: ServerSettings = ServerSettings()
 
-
-_SECTIONS: Mapping[str, type[_Section]] = {
-    "cache": CacheSettings,
-    "limits": LimitSettings,
-    "mcp": McpSettings,
-    "openapi": OpenApiSettings,
-    "server": ServerSettings,
-}
 
 _WORDING = (  # pydantic's words and those of someone who writes TOML
     ("Value error, ", ""),
@@ -248,9 +245,20 @@ def _mistake(place: tuple[int | str, ...], kind: str, message: str) -> str:
         for theirs, ours in _WORDING:
             message = message.replace(theirs, ours)
         return f"{key}: {message.partition(' or instance of')[0]}."
-    section: type[_Section] = Settings if len(place) == 1 else _SECTIONS[str(place[0])]
-    known = list(section.model_fields)
+    known = list(_section(place).model_fields)
     return f"{key} is no setting{_meant(str(place[-1]), known)} Allowed here: {', '.join(known)}."
+
+
+def _section(place: tuple[int | str, ...]) -> type[_Section]:
+    """The section that a key stands in. Names users choose, as in `[mcp.NAME]`, are passed over."""
+    section: type[_Section] = Settings
+    for part in place[:-1]:
+        field = section.model_fields.get(str(part))
+        kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
+        section = next(
+            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, _Section)), section
+        )
+    return section
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
@@ -322,12 +330,12 @@ def build(
         effects=settings.effects,
         results=settings.results,
         notes=settings.notes,
-        cache={name: _cache_rule(entry) for name, entry in settings.cache.items()},
+        cache={name: CacheRule(entry.ttl, entry.per) for name, entry in settings.cache.items()},
         check=settings.check,
         learn=settings.learn,
         search=settings.search,
-        state=base / settings.state if settings.state else None,
-        lock=base / settings.lock if settings.lock else None,
+        state=base / settings.state if settings.state else settings.state,
+        lock=base / settings.lock if settings.lock else settings.lock,
     )
     if allow is not None:
         app.configure(allow=allow)
@@ -336,10 +344,6 @@ def build(
     for name, entry in settings.openapi.items():
         app.add_api(_api(name, entry, base))
     return app
-
-
-def _cache_rule(entry: float | CacheSettings) -> CacheRule:
-    return CacheRule(entry.ttl, entry.per) if isinstance(entry, CacheSettings) else CacheRule(entry)
 
 
 def _limits(limits: Limits, settings: LimitSettings) -> Limits:

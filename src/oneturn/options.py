@@ -35,7 +35,7 @@ class Options:
     def over(self, given: Mapping[str, Any]) -> Options:
         """These options with those that are given, and not None, laid over them.
 
-        Of mappings only the patterns that are given change.
+        Of mappings only the patterns that are given change. A place that is False is taken away.
 
         Raises:
             TypeError: There is no such option.
@@ -48,4 +48,5 @@ class Options:
             for name, value in given.items()
             if value is not None
         }
+        changes |= {name: None for name in ("state", "lock") if changes.get(name) is False}
         return replace(self, **changes)

@@ -2,6 +2,54 @@
 """Correct scripts, by what they do. None of them may be stopped, and each really runs to its end."""
 
 RIGHT: dict[str, str] = {
+    "an unknown tool behind an early return": (
+        "names = [t['name'] for t in runtime.list_tools()]\n"
+        "if 'shop.refund' not in names:\n    return 'no refunds'\nreturn await shop.refund(1)"
+    ),
+    "an unknown tool behind an early final_answer": (
+        "if not hasattr(shop, 'refund'):\n    final_answer('none')\nreturn await shop.refund(1)"
+    ),
+    "an unknown tool behind a continue": (
+        "for t in runtime.list_tools():\n    if t['name'] != 'shop.refund':\n        continue\n"
+        "    await shop.refund(1)\nreturn 1"
+    ),
+    "an unknown tool in the else of a try": (
+        "try:\n    runtime.get_tool_info('shop.refund')\nexcept NameError:\n    pass\n"
+        "else:\n    await shop.refund(1)\nreturn 1"
+    ),
+    "an unknown tool behind the condition of a comprehension": (
+        "return [await shop.refund(n) for n in (1, 2) if hasattr(shop, 'refund')]"
+    ),
+    "a wrong argument handled where it is awaited": (
+        "async def safe(call):\n    try:\n        return await call\n    except TypeError as e:\n"
+        "        return str(e)\nreturn await safe(get_order('x'))"
+    ),
+    "an unknown tool handled where it is awaited": (
+        "calls = [shop.refund(1), get_order(1)]\nfor call in calls:\n    try:\n        await call\n"
+        "    except NameError:\n        print('none')\nreturn 1"
+    ),
+    "a missing key handled by whoever calls": (
+        "def pick(f):\n    try:\n        return f()\n    except KeyError:\n        return None\n"
+        "o = await get_order(1)\nreturn pick(lambda: o['colour'])"
+    ),
+    "rows given more keys by |=": (
+        "rows = await list_orders()\nfor row in rows:\n    row |= {'gross': row['total'] * 2}\n"
+        "return rows[0]['gross']"
+    ),
+    "a result given more keys by |= in a function": (
+        "def grow(d):\n    d |= {'extra': 1}\no = await get_order(1)\ngrow(o)\nreturn o['extra']"
+    ),
+    "a row added by += behind another name": (
+        "rows = await list_orders()\nmore = rows\nmore += [{'extra': 1}]\nreturn rows[-1]['extra']"
+    ),
+    "results given more keys by way of an index": (
+        "rows = await list_orders()\nindex = {row['number']: row for row in rows}\n"
+        "for number in index:\n    index[number].update(rank=1)\nreturn rows[0]['rank']"
+    ),
+    "rows added by way of a dict they are in": (
+        "rows = await list_orders()\nall_rows = {'orders': rows}\nall_rows['orders'].append({'extra': 1})\n"
+        "return rows[-1]['extra']"
+    ),
     "a call": "await tools.shop.get_order(number=1)",
     "a positional argument": "await shop.get_order(1)",
     "a short name": "(await get_order(1))['total']",

@@ -101,6 +101,20 @@ WRONG: dict[str, tuple[str, str]] = {
         "orders = await list_orders()\nreturn sorted(orders, key=lambda o: o['total'])[0]['id']",
         "KeyError",
     ),
+    "a misspelt key beside sums": (
+        "total = 0\ncounts = {}\nfor o in await list_orders():\n    total += o['total']\n"
+        "    counts[o['status']] = counts.get(o['status'], 0) + 1\n    print(o['titel'])",
+        "KeyError",
+    ),
+    "an unknown tool beside a question": (
+        "print(runtime.search_tools('refund'))\nawait shop.refund(1)",
+        "NameError",
+    ),
+    "a misspelt key beside groups": (
+        "groups = {}\nfor o in await list_orders():\n    groups.setdefault(o['status'], []).append(o)\n"
+        "    print(o['titel'])",
+        "KeyError",
+    ),
     # an await that was forgotten
     "a forgotten await": ("o = get_order(1)\nreturn o['total']", "ForgottenAwait"),
     "a forgotten await in a loop": ("for o in list_orders():\n    print(o)", "ForgottenAwait"),

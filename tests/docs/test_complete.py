@@ -12,12 +12,22 @@ import pytest
 import typer.main
 from blocks import ROOT
 
-from oneturn import CodeMode, Limits, Outcome, errors, server
-from oneturn.config import LimitSettings, McpSettings, ServerSettings, Settings
+from oneturn import CodeMode, Limits, Outcome, errors, metatools, server
+from oneturn.config import (
+    AuthSettings,
+    CacheSettings,
+    LimitSettings,
+    McpSettings,
+    OpenApiSettings,
+    ServerSettings,
+    Settings,
+)
 from oneturn.gate.dispatch import _KEPT
 from oneturn.program.dialect import MODULES
 from oneturn.tools import results
-from oneturn.types import CallRecord, CallStatus, Effect, IsolationLevel, ResultRule
+from oneturn.tools.openapi import Credential
+from oneturn.tools.search import SearchIndex
+from oneturn.types import CacheScope, CallRecord, CallStatus, Detail, Effect, IsolationLevel, ResultRule
 from oneturn.view import ScriptRuntime
 
 
@@ -111,17 +121,52 @@ def test_every_exit_code_is_in_the_table() -> None:
 
 @pytest.mark.parametrize(
     ("prefix", "section"),
-    [("", Settings), ("limits.", LimitSettings), ("mcp.NAME.", McpSettings), ("server.", ServerSettings)],
+    [
+        ("", Settings),
+        ("limits.", LimitSettings),
+        ("mcp.NAME.", McpSettings),
+        ("openapi.NAME.", OpenApiSettings),
+        ("openapi.NAME.auth.", AuthSettings),
+        ("cache.NAME.", CacheSettings),
+        ("server.", ServerSettings),
+    ],
 )
 def test_every_setting_is_in_the_table(prefix: str, section: type[typing.Any]) -> None:
     text = page("configuration")
-    sections = {"limits", "mcp", "server"} if not prefix else set()
+    sections = {"limits", "mcp", "openapi", "server"} if not prefix else set()
     names = section.model_fields.keys() - sections
     if prefix == "limits.":
         row = rows(text)["limits.*"]
         assert [name for name in names if f"`{name}`" not in row] == []
     else:
         assert {f"{prefix}{name}" for name in names} - rows(text).keys() == set()
+
+
+def test_every_argument_of_an_app_is_a_setting_or_explained() -> None:
+    explained = rows(page("configuration")).keys() | {"limits", "sandbox"}  # "limits.*"; see "testing"
+    assert inspect.signature(CodeMode).parameters.keys() - explained == set()
+
+
+def test_every_budget_of_tokens_is_in_the_table() -> None:
+    table = page("finding")
+    for tokens in (metatools.START_TOKENS, metatools._SEARCH_TOKENS, ServerSettings().max_tokens):
+        assert f"{tokens:,} |" in table
+
+
+def test_every_filter_and_level_of_a_search_is_explained() -> None:
+    table = rows(page("finding"))
+    filters = inspect.signature(SearchIndex.search).parameters.keys() - {"self", "queries", "limit"}
+    assert filters - table.keys() == set()
+    assert [level for level in typing.get_args(Detail) if f"`{level}`" not in page("finding")] == []
+
+
+def test_every_circle_of_a_cache_is_in_the_table() -> None:
+    assert set(typing.get_args(CacheScope)) - rows(page("caching")).keys() == set()
+
+
+def test_every_credential_of_a_web_api_is_in_the_table() -> None:
+    table = " ".join(rows(page("openapi")))
+    assert [kind.__name__ for kind in typing.get_args(Credential) if kind.__name__ not in table] == []
 
 
 def test_every_environment_variable_is_in_the_table() -> None:

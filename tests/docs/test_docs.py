@@ -27,18 +27,23 @@ COMMAND = re.compile(r"(?:^|\| |=\S+ )oneturn .*$")
 
 @pytest.mark.parametrize("page", PROGRAMS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_programs_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    """All blocks in order, as one program whose line numbers are those of the page."""
+    """All blocks in order, as one program whose line numbers are those of the page.
+
+    A block of `text printed` shows what the program prints.
+    """
     lines = [""] * (page.read_text(encoding="utf-8").count("\n") + 1)
     for block in blocks(page):
         if block.info == "python":
             code = block.code.splitlines()
             lines[block.line - 1 : block.line - 1 + len(code)] = code
-    program = tmp_path / f"{page.stem}.py"
+    program = tmp_path / f"page_{page.stem}.py"  # `types.py` would be imported in place of Python's
     program.write_text("\n".join(lines), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, str(program)], capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False
     )
     assert done.returncode == 0, done.stderr
+    shown = [block.code for block in blocks(page) if block.info == "text printed"]
+    assert [text for text in shown if text not in done.stdout] == []
 
 
 class Github:
@@ -92,7 +97,8 @@ def test_a_script_runs(block: Block, app: CodeMode) -> None:
 
 @pytest.mark.parametrize("block", all_blocks("toml"), ids=lambda block: block.place)
 def test_settings_are_valid(block: Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DOCS_TOKEN", "0123456789")
+    for name in re.findall(r"\$\{(\w+)\}", block.code):
+        monkeypatch.setenv(name, "0123456789")
     settings = parse(tomllib.loads(block.code))
     if settings.app is not None:
         (tmp_path / settings.app.partition(":")[0]).write_text("import oneturn\napp = oneturn.CodeMode()\n")
@@ -111,7 +117,7 @@ def test_client_configurations_are_valid(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [*all_blocks("console"), *all_blocks("sh")], ids=lambda block: block.place)
 def test_commands_exist(block: Block) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for line in block.code.splitlines():
         line = line.removeprefix("$ ").partition("#")[0].strip()
         if line.startswith("make "):

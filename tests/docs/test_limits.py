@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from blocks import ROOT
 
-from oneturn import CodeMode, Limits
+from oneturn import CodeMode, Limits, SourceError, Tool
 from oneturn.sandbox.base import Script
 from oneturn.sandbox.monty import MontySandbox
+from oneturn.testing import FakeSource
 
 
 @pytest.fixture
@@ -36,6 +37,12 @@ def test_the_readme_has_a_row_for_each() -> None:
         "`ToolError` is an alias of `Exception`",
         "Some text is refused",
         "Names of Python modules",
+        "The check is not a proof",
+        "A pin is about words",
+        "A write does not refresh the cache",
+        "Learned shapes are shared",
+        "OpenAPI 3 only",
+        "Search is English",
     )
     assert [row for row in rows if f"| {row} |" not in text] == []
 
@@ -98,10 +105,12 @@ def test_tool_error_catches_the_script_s_own_mistakes(app: CodeMode) -> None:
 @pytest.mark.parametrize("text", ["'<function f at 0x1>'", "['[...]']"])
 def test_text_that_looks_like_a_stand_in_is_refused(app: CodeMode, text: str) -> None:
     app.tool(effect="read")(echo)
-    outcome = app.execute_sync(f"await echo({text})")
-    assert outcome.error is not None
-    assert outcome.error.kind == "ValueError"
-    assert outcome.calls[0].status == "refused"
+    found_early, met_in_the_run = f"await echo({text})", f"await echo([{text}, len('x')][0])"
+    for script in (found_early, met_in_the_run):
+        outcome = app.execute_sync(script)
+        assert outcome.error is not None
+        assert outcome.error.kind == "ValueError"
+        assert {call.status for call in outcome.calls} <= {"refused"}
 
 
 def test_a_namespace_called_like_a_module_is_reached_through_tools(app: CodeMode) -> None:
@@ -112,3 +121,63 @@ def test_a_namespace_called_like_a_module_is_reached_through_tools(app: CodeMode
         error = app.execute_sync(script).error
         assert error is not None
         assert "tools" in error.hint
+
+
+def test_the_check_is_not_a_proof(app: CodeMode) -> None:
+    app.tool(effect="read")(echo)
+    outcome = app.execute_sync("(await echo({'a': 1}))['b']")
+    assert outcome.error is not None
+    assert outcome.error.kind == "KeyError"
+    assert [call.status for call in outcome.calls] == ["ok"]
+
+
+def test_without_a_lock_every_start_trusts_anew() -> None:
+    class Moody(FakeSource):
+        text = "Says one thing."
+
+        async def list_tools(self) -> list[Tool]:
+            return [Tool("say", description=self.text, effect="read", source=self.name)]
+
+    source = Moody("moody", lambda tool, arguments: "said")
+    app = CodeMode(allow=["*"])
+    app.add_source(source, namespace="moody")
+    for text in ("Says one thing.", "Says another."):
+        source.text = text
+        assert app.execute_sync("await moody.say()").value == "said"
+        assert not app.catalog.held
+        app.close_sync()
+
+
+def test_a_write_does_not_refresh_the_cache() -> None:
+    app = CodeMode(allow=["*"], cache={"*": 3_600})
+    kept = [1]
+    app.tool(name="read_it", effect="read")(lambda: kept[0])
+    app.tool(name="write_it", effect="write")(lambda: kept.insert(0, 2))
+    with app:
+        assert app.execute_sync("await read_it()\nawait write_it()\nawait read_it()").value == 1
+        app.clear_cache()
+        assert app.execute_sync("await read_it()").value == 2
+
+
+def test_learned_shapes_are_shared(app: CodeMode) -> None:
+    @app.tool(effect="read")
+    def look() -> Any:
+        return {"colour": "secret blue"}
+
+    assert app.execute_sync("await look()", caller="ada").ok
+    seen = app.execute_sync("runtime.get_tool_info('look')", caller="bob").value
+    assert "colour" in str(seen)
+    assert "secret blue" not in str(seen)
+
+
+def test_only_openapi_3_is_read() -> None:
+    app = CodeMode()
+    app.add_openapi("old", {"swagger": "2.0", "paths": {}}, base_url="https://example.com")
+    with pytest.raises(SourceError, match=r"Swagger 2\.0"), app:
+        pass
+
+
+def test_search_corrects_no_spelling(app: CodeMode) -> None:
+    app.tool(name="weather", effect="read")(echo)
+    assert app.search("weather").matches
+    assert not app.search("waether").matches

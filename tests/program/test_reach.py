@@ -90,6 +90,13 @@ def test_awaited(source: str, awaited: bool) -> None:
         ("def f():\n    x()\ndef g():\n    f()\ntry:\n    g()\nexcept NameError:\n    pass", True),
         ("def f(n):\n    x()\n    f(n - 1)\nf(3)", False),
         ("class C:\n    def f(self):\n        x()\ntry:\n    C().f()\nexcept NameError:\n    pass", True),
+        ("c = x()\ntry:\n    await c\nexcept NameError:\n    pass", True),
+        ("c = await x()\ntry:\n    print(c)\nexcept NameError:\n    pass", False),
+        ("c = x()\ntry:\n    await c\nexcept Exception:\n    pass", False),
+        ("f = lambda: x()\ntry:\n    await f()\nexcept NameError:\n    pass", True),
+        ("def f():\n    x()\ntry:\n    each(f)\nexcept NameError:\n    pass", True),
+        ("async def f():\n    await x()\nc = f()\ntry:\n    await c\nexcept NameError:\n    pass", True),
+        ("async def f():\n    await x()\nawait f()\ntry:\n    pass\nexcept NameError:\n    pass", False),
     ],
 )
 def test_handled(source: str, handled: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from hypothesis import strategies as st
@@ -32,13 +33,14 @@ SCALARS = st.sampled_from(
 @st.composite
 def schemas(draw: st.DrawFn) -> dict[str, Any]:
     """A schema with `$defs`, whose references may be recursive and always have a finite value."""
-    names = draw(st.lists(st.sampled_from(DEFS), unique=True, max_size=3))
+    names = tuple(sorted(draw(st.lists(st.sampled_from(DEFS), unique=True, max_size=3))))
     schema = draw(part(names, 3))
     defs = {name: draw(part(names, 2)) for name in names}
     return {**schema, "$defs": defs} if defs else schema
 
 
-def part(names: list[str], depth: int) -> st.SearchStrategy[dict[str, Any]]:
+@functools.cache  # making strategies takes longer than drawing from them
+def part(names: tuple[str, ...], depth: int) -> st.SearchStrategy[dict[str, Any]]:
     """A schema that has a finite value; references stand only where a value may do without."""
     choices = st.lists(st.one_of(TEXTS, st.integers(), st.booleans(), st.none()), min_size=1, max_size=4)
     simple = st.one_of(

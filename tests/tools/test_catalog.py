@@ -1,9 +1,12 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from oneturn.errors import ConfigError, ToolDefinitionError
 from oneturn.tools.catalog import Catalog
+from oneturn.tools.function import FunctionSource
+from oneturn.tools.sources import Sources
 from oneturn.types import Tool
 
 
@@ -267,3 +270,22 @@ def test_many_sources_keep_names_and_namespaces_apart() -> None:
         catalog.remove(f"s{number}")
     catalog.replace("python", [Tool("lab")])
     assert names(catalog) == ["lab"]
+
+
+def test_a_function_that_another_thread_adds_during_a_look_is_there_at_the_next() -> None:
+    class Slow(Catalog):
+        def replace(self, source: str, tools: Sequence[Tool], namespace: str = "") -> None:
+            super().replace(source, tools, namespace)
+            if len(tools) == 1:
+                functions.add(second)  # as another thread may, while this one looks
+
+    def first() -> None: ...
+
+    def second() -> None: ...
+
+    functions = FunctionSource()
+    sources = Sources(Slow(), functions)
+    functions.add(first)
+    sources.sync()
+    sources.sync()
+    assert [tool.name for tool in sources.catalog.tools] == ["first", "second"]

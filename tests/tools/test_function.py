@@ -869,3 +869,22 @@ def test_a_default_that_is_no_data_is_optional_and_not_shown() -> None:
     schema = FunctionSource().add(do).input_schema
     assert schema["properties"] == {"x": {}}
     assert "required" not in schema
+
+
+class First(BaseModel):
+    path: str
+
+
+class Second(BaseModel):
+    path: str
+
+
+async def test_the_order_of_a_union_is_each_functions_own(source: FunctionSource) -> None:
+    def one(x: First | Second) -> str:
+        return type(x).__name__
+
+    def other(x: Second | First) -> str:
+        return type(x).__name__
+
+    found = [await source.call(source.add(fn), {"x": {"path": "a"}}) for fn in (one, other)]
+    assert [result.structured for result in found] == ["First", "Second"]

@@ -240,3 +240,26 @@ async def test_a_server_that_comes_back_with_another_definition_has_the_tool_hel
     assert sources.accept(["tools.raw.hang"]) == ("raw.hang",)
     assert sources.catalog.get("raw.hang").description == "Other."
     await sources.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("pid", {"description": "The pid tool. And more."}),
+        ("pid", {"annotations": {"destructiveHint": True}}),
+        ("add", {"annotations": {}}),
+    ],
+)
+async def test_what_a_server_that_comes_back_says_otherwise_is_not_called(tmp_path, name, change):
+    script = tmp_path / "raw.py"
+    text = SCRIPT.read_text()
+    script.write_text(text)
+    lab = await start(replace(RAW, args=(str(script),)))
+    pid = await lab.pid()
+    changed = f"next(each for each in TOOLS if each['name'] == {name!r}).update({change!r})"
+    script.write_text(text.replace("def send(", f"{changed}\n\n\ndef send(", 1))
+    os.kill(pid, signal.SIGKILL)
+    await gone(pid)
+    with pytest.raises(SourceError, match=r"no longer offers .* as it was; nothing was sent"):
+        await lab.call(name)
+    await lab.source.close()

@@ -6,7 +6,9 @@ import asyncio
 import base64
 import json
 import logging
+import re
 import sys
+import threading
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from email.utils import formatdate
@@ -18,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
+from oneturn import CodeMode
 from oneturn.errors import ConfigError, EffectUnknown, SourceError, ToolError
 from oneturn.tools.base import Blob, Text
 from oneturn.tools.openapi import network
@@ -122,14 +125,20 @@ def one_operation():
     return asyncio.run(read())
 
 
+def climbs(value):
+    """Whether some server or proxy, which may decode it again, reads a step to this or the upper level."""
+    while (decoded := unquote(value)) != value:
+        value = decoded
+    parts = [part.partition(";")[0] for part in re.split(r"[/\\]", value)]
+    return any(part and not part.strip(".") for part in parts)
+
+
 HOSTILE = [
-    "../admin",
     "a/b",
-    "%2e%2e",
+    "a..b/c...d",
     "a?b#c",
-    "..%2f",
-    "a\\..\\b",
     "%",
+    "%2e%2ea",
     "é😀",
     "a b",
     ";x=1",
@@ -158,7 +167,7 @@ def test_any_path_value_stays_in_its_segment(one_operation, x, y):
     try:
         url = build(one_operation, {"x": x, "y": y}, base, Proof()).url
     except ToolError:
-        assert not x.strip(".") or not y.strip(".")
+        assert climbs(x) or climbs(y) or climbs(f"{y}.json")
         return
     path = url.removeprefix("https://api.example.com")
     assert [unquote(part) for part in path.split("/")] == ["", "v1", "a", x, "b", f"{y}.json"]
@@ -178,7 +187,7 @@ def test_the_server_sees_the_segments_that_were_meant(values):
                 try:
                     await call("GET /a/{x}/b", x=value)
                 except ToolError:
-                    assert not value.strip(".")
+                    assert climbs(value)
                 else:
                     assert [unquote(part) for part in api.seen[-1].path.split("/")] == [
                         "",
@@ -199,7 +208,39 @@ async def test_an_empty_or_dotted_path_value_is_refused(value):
     assert api.seen == []
 
 
-@pytest.mark.parametrize("path", ["/a/../../admin", "/a/%2e%2e/b", "/./a", "/a/.%2E"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("../admin", "a/../../admin", "a/..", "./a", "a\\..\\b", "..\\admin"),
+        *("..%2f", "%2e%2e", "%2E.%2Fadmin", "%252e%252e%252fadmin", "..%5cadmin"),
+        *("..;/admin", "..;x=1", "..%3b/admin"),
+    ],
+)
+@pytest.mark.parametrize("style", ["simple", "label"])
+async def test_a_path_value_that_a_proxy_would_take_for_a_way_up_is_refused(value, style):
+    paths = {"/users/{x}": {"get": operation(parameter("x", "path", style=style))}}
+    value = value if style == "simple" else f"a/{value}"
+    async with lab(paths) as (api, call):
+        with pytest.raises(ToolError, match=r"'\.' or '\.\.' as a part"):
+            await call("GET /users/{x}", x=value)
+    assert api.seen == []
+
+
+async def test_a_label_makes_no_step_up_of_its_dot():
+    paths = {"/users/{x}": {"get": operation(parameter("x", "path", style="label"))}}
+    async with lab(paths) as (api, call):
+        with pytest.raises(ToolError, match=r"as a part"):
+            await call("GET /users/{x}", x="./admin")
+    assert api.seen == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/a/../../admin", "/a/%2e%2e/b", "/./a", "/a/.%2E"),
+        *("/..;/admin", "/..%2fadmin", "/a/..\\..\\x", "/a/..%5cx", "/a/%252e%252e/b", "/..%3b/admin"),
+    ],
+)
 async def test_a_document_cannot_lead_out_of_the_base_url(path):
     async with lab({path: {"get": operation()}}) as (api, call):
         with pytest.raises(ToolError, match=r"'\.' or '\.\.'"):
@@ -216,6 +257,9 @@ async def test_a_document_cannot_lead_out_of_the_base_url(path):
         ("https://a.com/v10", False),
         ("https://a.com/v1/../x", False),
         ("https://a.com/v1/%2e%2e/x", False),
+        ("https://a.com/v1/..%2fx", False),
+        ("https://a.com/v1/..;/x", False),
+        ("https://a.com/v1/a...b/..c/d..", True),
         ("http://a.com/v1/x", False),
         ("https://a.com:444/v1/x", False),
         ("https://b.com/v1/x", False),
@@ -318,13 +362,36 @@ async def test_a_header_cannot_become_two(value):
     assert api.seen == []
 
 
-@pytest.mark.parametrize(("name", "place"), [("X-HTTP-Method-Override", "header"), ("_method", "query")])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("X-HTTP-Method-Override", "header"), ("X_HTTP_METHOD_OVERRIDE", "header"), ("_method", "query")],
+)
 async def test_a_read_cannot_become_a_deletion(name, place):
     async with lab({"/x": {"get": operation(parameter(name, place))}}) as (api, call):
         with pytest.raises(ToolError, match="another method"):
             await call("GET /x", **{name: "delete"})
         await call("GET /x", **{name: "GET"})
     assert len(api.seen) == 1
+
+
+async def test_nor_through_a_part_that_is_sent_under_its_own_name():
+    anything = {"type": "object", "additionalProperties": True}
+    body = {"application/x-www-form-urlencoded": {"schema": {**anything, "properties": {"a": {}}}}}
+    paths = {"/x": {"get": operation(parameter("filter", "query", anything)), "post": operation(body=body)}}
+    async with lab(paths) as (api, call):
+        with pytest.raises(ToolError, match="another method"):
+            await call("GET /x", filter={"a": {"_method": "DELETE"}})
+        with pytest.raises(ToolError, match="another method"):
+            await call("POST /x", a="1", _method="DELETE")
+        await call("GET /x", filter={"method": "DELETE"})
+    assert len(api.seen) == 1
+
+
+@pytest.mark.parametrize("name", ["X-Original-URL", "x-rewrite-url", "Proxy", "Content_Length", "COOKIE"])
+async def test_a_header_that_is_not_the_scripts_to_set_is_not_sent(name):
+    async with lab({"/x": {"get": operation(parameter(name, "header"))}}) as (api, call):
+        await call("GET /x", **{name: "/admin"})
+    assert "/admin" not in api.seen[0].headers.values()
 
 
 # --- bodies
@@ -535,6 +602,93 @@ async def test_an_error_repeats_no_secret(caplog):
     logging.getLogger("lab").error("failed", exc_info=caught.value)
     assert "hush" not in str(caught.value)
     assert "hush" not in caplog.text
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize("start", ["", '{"message": "', "<title>", " " * 19_980])
+async def test_no_part_of_a_secret_is_left_where_an_error_is_cut(status, start):
+    """An API that repeats what it got: whoever chooses what comes before it chooses where it is cut."""
+    token = "abcdefghijklmnopqrst"
+    paths = {"/x": {"get": operation(parameter("n", "query"))}}
+    async with lab(paths, auth=Bearer(token)) as (api, call):
+
+        def answer(seen):
+            text = start + "-" * int(seen.query[2:]) + seen.headers["authorization"][len("Bearer ") :]
+            text += '"}' if start[:1] == "{" else ""
+            kind = "text/html" if start[:1] == "<" else "application/json"
+            kind = "application/json" if status == 200 else kind
+            return Response(text if status == 400 else f"!{text}", status, media_type=kind)
+
+        api.answers["/v1/x"] = answer
+        for count in [*range(175, 205, 3), *range(275, 305, 3), *range(975, 1005, 3), *range(0, 30, 5)]:
+            with pytest.raises(ToolError) as caught:
+                await call("GET /x", n=str(count))
+            assert token[:4] not in str(caught.value)
+
+
+@pytest.mark.parametrize("auth", [Bearer("hush-hush-token "), ApiKey(" hush-hush-token ", "header", "X-Key")])
+async def test_blanks_around_a_credential_neither_spoil_a_request_nor_show_it(auth, caplog):
+    caplog.set_level("DEBUG")
+    async with lab({"/x": {"get": operation()}}, auth=auth, headers={"X-Other": " more-hush "}) as (
+        api,
+        call,
+    ):
+
+        def answer(seen):
+            said = [seen.headers.get("x-key"), seen.headers.get("authorization"), seen.headers["x-other"]]
+            return JSONResponse({"message": f"no: {said}."}, status_code=403)
+
+        api.answers["/v1/x"] = answer
+        with pytest.raises(ToolError, match="403 Forbidden") as caught:
+            await call("GET /x")
+    logging.getLogger("lab").error("failed", exc_info=caught.value)
+    assert "hush" not in str(caught.value)
+    assert "hush" not in caplog.text
+
+
+async def test_arguments_are_not_written_out_on_the_event_loop():
+    threads = []
+
+    class Large(dict):
+        def items(self):
+            threads.append(threading.current_thread())
+            return super().items()
+
+    anything = {"type": "object", "additionalProperties": True}
+    async with lab({"/x": {"get": operation(parameter("q", "query", anything))}}) as (_, call):
+        await call("GET /x", q=Large(a="1"))
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "text"),
+    [
+        (400, "text/plain", "\x1b[2J\u202ethe\u200b end"),
+        (400, "text/html", "<title>\x1b[2J\u202ethe\u200b end</title>"),
+        (400, "application/json", '{"message": "\\u001b[2J\\u202ethe\\u200b end"}'),
+        (200, "application/json", "\x1b[2J\u202ethe\u200b end"),
+    ],
+)
+async def test_an_error_has_nothing_in_it_that_cannot_be_seen(status, kind, text):
+    async with lab({"/x": {"get": operation()}}) as (api, call):
+        api.answers["/v1/x"] = Response(text, status, media_type=kind)
+        with pytest.raises(ToolError, match=r"\[2Jthe end") as caught:
+            await call("GET /x")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("away", ["/admin", "/v10/x", "/v1/..%2fadmin", "/v1/..;/admin"])
+async def test_a_redirect_out_of_the_base_url_takes_no_credential_along(away):
+    paths = {"/go": {"get": operation(parameter("X-Trace", "header"))}}
+    async with lab(paths, auth=Bearer("hush-hush")) as (api, call):
+        for place in ("/v1/there", away):
+            api.answers["/v1/go"] = RedirectResponse(place)
+            await call("GET /go", **{"X-Trace": "mine"})
+    inside, outside = api.seen[1], api.seen[3]
+    assert (inside.path, outside.path) == ("/v1/there", away)
+    assert (inside.headers["authorization"], inside.headers["x-trace"]) == ("Bearer hush-hush", "mine")
+    assert not {"authorization", "x-trace"} & outside.headers.keys()
 
 
 async def test_a_missing_base_path_is_guessed_at():
@@ -1156,6 +1310,8 @@ async def test_what_shows_no_pages_has_no_parameter_for_them(paths):
         "/v2/items",
         "/v1/../admin",
         "/v1/%2e%2e/admin",
+        "/v1/..%2fadmin",
+        "/v1/..;/admin",
         "http://127.0.0.1:1/v1/items",
         "http://user@127.0.0.1/v1/items",
     ],
@@ -1250,3 +1406,18 @@ async def test_a_key_in_the_query_goes_with_every_page_once():
 async def test_the_time_a_call_may_take_is_the_tool_s():
     async with lab({"/x": {"get": operation()}}, timeout=7.5) as (_, call):
         assert call.tools["GET /x"].timeout == 7.5
+
+
+async def test_what_cannot_be_offered_is_named_with_its_reason():
+    document = {
+        "openapi": "3.0.0",
+        "info": {"title": "t", "version": "1"},
+        "paths": {"/a": {"get": {"operationId": "a", "responses": {}}, "trace": {"responses": {}}}},
+    }
+    app = CodeMode(allow=["*"])
+    app.add_openapi("api", document, base_url="https://93.184.215.14")
+    async with app:
+        assert [tool.name for tool in app.tools()] == ["api.a"]
+        [(name, reason)] = app.catalog.dropped.items()
+    assert "TRACE" in name
+    assert reason

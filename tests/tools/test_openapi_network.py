@@ -441,3 +441,30 @@ async def test_a_certificate_is_checked_for_the_name_not_the_address(certificate
         with pytest.raises(Unreachable):
             await get(url.replace("127.0.0.1", "other.example.com"))
     assert len(api.seen) == 1
+
+
+async def test_an_answer_in_tiny_chunks_leaves_the_event_loop_to_others():
+    chunks = 5_000
+    turns = 0
+    at_start = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def answer(reader, writer):
+        nonlocal at_start
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * chunks + b"0\r\n\r\n"
+        )
+        await writer.drain()
+        at_start = turns
+
+    working = asyncio.create_task(others())
+    async with raw_server(answer) as url:
+        response = await get(url)
+    working.cancel()
+    assert response.body == b"a" * chunks
+    assert turns - at_start >= chunks

@@ -382,3 +382,17 @@ def test_old_definitions_in_memory_are_bounded() -> None:
     assert kept
     assert kept[0] > 0
     assert sum(map(len, store._memory.values())) <= 16 * 1024 * 1024
+
+
+def test_a_lock_that_goes_away_meanwhile_opens_nothing(lock: Path) -> None:
+    catalog = Catalog(pins=Pins(lock))
+    catalog.replace("bank", [Tool("pay")], "bank")
+    catalog.lock()
+    lock.unlink()
+    assert not catalog.pins.reread()
+    catalog.replace("bank", [Tool("pay", "Other."), Tool("steal")], "bank")
+    assert sorted(catalog.held) == ["bank.pay", "bank.steal"]
+    with pytest.raises(ConfigError, match="is gone"):
+        catalog.accept(["bank.pay"])
+    assert catalog.pins.locked == {"bank"}
+    assert not lock.exists()

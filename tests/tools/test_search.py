@@ -79,6 +79,77 @@ def test_a_full_name_goes_before_the_same_short_name() -> None:
     assert names(index.search("add")) == ["add", "a.add", "b.plus"]
 
 
+API = [
+    Tool("hub.issues.create", "Create an issue\n\nAny user may.", original="POST /repos/{repo}/issues"),
+    Tool("hub.issues.create_comment", "Create an issue comment", original="POST /repos/{repo}/comments"),
+    Tool("hub.issues.list_for_repo", "List repository issues\n\nOpen ones.", original="GET /repos/issues"),
+    Tool("hub.issues.list", "List issues assigned to you", original="GET /issues"),
+    Tool("hub.orgs.create_issue_type", "Create issue type for an organization", original="POST /orgs/types"),
+    Tool("hub.reactions.create_for_issue", "Create reaction for an issue", original="POST /repos/reactions"),
+    Tool("hub.pulls.list", "List pull requests", original="GET /repos/{repo}/pulls"),
+    Tool("hub.pulls.stacks_list", "List pull request stacks", original="GET /repos/{repo}/stacks"),
+    Tool("hub.repos.list_issue_pull_requests_of_commit", "List pull requests of a commit", original="GET /c"),
+    Tool("pay.post_customers", "<p>Creates a new customer object.</p>", original="POST /v1/customers"),
+    Tool("pay.get_customers", "<p>Returns a list of your customers.</p>", original="GET /v1/customers"),
+    Tool("pay.post_customers_customer", "<p>Updates a customer.</p>", original="POST /v1/customers/{id}"),
+    Tool("pay.post_customers_customer_sources", "<p>Creates a new source.</p>", original="POST /v1/sources"),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "best"),
+    [
+        ("create an issue", "hub.issues.create"),
+        ("issue creation", "hub.issues.create"),
+        ("create issue comments", "hub.issues.create_comment"),
+        ("list repository issues", "hub.issues.list_for_repo"),
+        ("list pull requests", "hub.pulls.list"),
+        ("pull request stacks", "hub.pulls.stacks_list"),
+        ("create customer", "pay.post_customers"),
+        ("list customers", "pay.get_customers"),
+        ("update customers", "pay.post_customers_customer"),
+    ],
+)
+def test_a_tool_said_in_full_goes_before_those_that_say_more(asked: str, best: str) -> None:
+    assert names(SearchIndex(API).search(asked))[0] == best
+
+
+def test_a_short_name_that_a_long_question_mentions_in_passing_does_not_win() -> None:
+    index = SearchIndex([tool("music.play", "Play."), tool("sky.city_weather_forecast", "Outlook.")])
+    asked = "I want to play tennis, so what is the weather forecast for my city on Saturday?"
+    assert names(index.search(asked))[0] == "sky.city_weather_forecast"
+
+
+def test_the_first_sentence_says_more_than_the_rest_and_markup_says_nothing() -> None:
+    first = tool("a.one", "<p>Archives <strong>invoices</strong>.</p> For details see the pages about it.")
+    later = tool("a.aone", "For details see the pages about it. Archives invoices.")
+    index = SearchIndex([first, later, *TOOLS])
+    assert names(index.search("archive invoices")) == ["a.one", "a.aone"]
+    assert names(index.search("strong")) == []
+    assert names(SearchIndex([tool("a.one", "Of <owner> and a < b > c.")]).search("owner")) == ["a.one"]
+
+
+def test_the_path_of_an_http_operation_is_searched_but_is_no_name() -> None:
+    at = Tool("a.x", "Alpha.", original="GET /widgets/{widget}/wheels")
+    index = SearchIndex([at, tool("b.list_wheels"), *TOOLS])
+    assert names(index.search("wheels")) == ["b.list_wheels", "a.x"]
+    assert names(index.search("GET /widgets/{widget}/wheels"))[0] == "a.x"
+
+
+def test_common_words_are_left_out_when_a_query_has_too_much_to_read(monkeypatch) -> None:
+    common = [tool(f"n.get_page_{letter}", "Get the page.") for letter in "abcdefgh"]
+    rare = tool("n.other", "Get the weather page.")
+    hidden = [tool(f"z.weather_{letter}", "Weather.") for letter in "abcdefgh"]
+    whole = SearchIndex([*common, rare, *hidden])
+    everything = whole.search("get weather page", 100)
+    monkeypatch.setattr("oneturn.tools.search.postings._READ", 9)
+    scope = [*common, rare]
+    assert names(whole.within(scope).search("get weather page")) == ["n.other"]
+    assert whole.within(scope).search("get weather page") == SearchIndex(scope).search("get weather page")
+    assert whole.within(scope).search("page").total == 9
+    assert names(whole.search("get weather page", 100)) != names(everything)
+
+
 def test_an_exact_name_made_of_stop_words_is_found() -> None:
     assert names(SearchIndex([tool("what.is_it"), tool("other.tool")]).search("what.is_it")) == ["what.is_it"]
 
@@ -152,7 +223,8 @@ def test_words_put_into_every_other_field_do_not_beat_the_name_either() -> None:
     for times in (1, 20, 1_000):
         words = "weather forecast " * times
         schema = {"properties": {"weather": {"description": words, "enum": ["weather", "forecast"] * times}}}
-        evil = Tool("spam.best", words, schema, labels=("weather", "forecast") * times)
+        labels = ("weather", "forecast") * times
+        evil = Tool("spam.best", words, schema, labels=labels, original="GET /weather/forecast")
         index = SearchIndex([evil, honest, *TOOLS])
         assert names(index.search("what is the weather forecast"))[0] == "sky.weather_forecast"
 
@@ -237,7 +309,10 @@ def random_tools(dice: random.Random, count: int) -> list[Tool]:
     words = ["get", "list", "send", "issue", "page", "time", "zones", "report", "https", "IDs", "weather"]
     return [
         replace(
-            tool(f"n{at % 3}.{dice.choice(words)}_{at}", " ".join(dice.choices(words, k=dice.randint(0, 9)))),
+            tool(
+                f"n{at % 3}.{dice.choice(['', 'issue.', 'page.'])}{dice.choice(words)}_{at}",
+                f"{' '.join(dice.choices(words, k=dice.randint(0, 4)))}. Time: {dice.choice(words)}.",
+            ),
             labels=tuple(dice.sample(words, dice.randint(0, 2))),
         )
         for at in range(count)
@@ -382,6 +457,11 @@ def test_an_embedder_finds_what_shares_no_word() -> None:
     assert names(SearchIndex(ANAGRAMS, Letters()).search("throw")) == ["a.worth"]
 
 
+def test_a_long_description_does_not_drown_what_a_tool_is_called() -> None:
+    long = tool("a.listen", "Nets. " + "zzzz " * 100)
+    assert names(SearchIndex([long, tool("b.xyz")], Letters()).search("silent")) == ["a.listen"]
+
+
 def test_what_is_far_from_every_tool_finds_none() -> None:
     result = SearchIndex(ANAGRAMS, Letters()).search("pumpkin buddy")
     assert result == SearchResult((), 0, {"a": 2, "b": 1})
@@ -412,6 +492,29 @@ def test_words_and_meaning_together_decide_and_an_exact_name_stays_first() -> No
 def test_an_embedder_that_gives_something_else_is_named(answers: list[object], message: str) -> None:
     with pytest.raises(ConfigError, match=f"letters gave.*{message}|embedder letters.*{message}"):
         SearchIndex(ANAGRAMS, Given(*answers)).search("silent")
+
+
+class Unreachable(Letters):
+    """An embedder that fails until it is `up`."""
+
+    up = False
+
+    def embed(self, texts: Sequence[str]) -> object:
+        if not self.up:
+            raise ConnectionError("no network")
+        return super().embed(texts)
+
+
+def test_an_embedder_that_fails_ends_no_search_and_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    embedder = Unreachable()
+    index = SearchIndex(ANAGRAMS, embedder)
+    alone, whole = SearchIndex(ANAGRAMS), SearchIndex(ANAGRAMS, Letters())
+    assert index.search("listen") == alone.search("listen")
+    assert "letters failed" in caplog.text
+    embedder.up = True
+    assert index.search("listen") == whole.search("listen")
+    embedder.up = False
+    assert index.search("listen") == alone.search("listen")
 
 
 def test_numbers_that_are_none_or_enormous_are_no_likeness() -> None:
@@ -489,7 +592,8 @@ def test_many_threads_searching_at_once_build_one_index() -> None:
     for thread in threads:
         thread.join()
     assert found == [expected] * 8
-    assert len(embedder.texts) == len(TOOLS) + len(ANAGRAMS) + 8
+    assert embedder.texts.count("list the issues") == 8
+    assert len(embedder.texts) == len(set(embedder.texts)) + 7
 
 
 def test_the_packaged_model_finds_by_meaning_offline() -> None:

@@ -526,8 +526,26 @@ class TestFile:
         assert (tmp_path / "shapes.json.damaged").read_text() == text
         assert Shapes(tmp_path).get(TOOL).calls == 1
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+    def test_it_writes_through_no_link(self, tmp_path):
+        other = tmp_path / "other"
+        other.write_text("kept")
+        folder = tmp_path / "state"
+        folder.mkdir()
+        (folder / "shapes.json").symlink_to(other)
+        (folder / "shapes.json.new").symlink_to(other)
+        shapes = Shapes(folder)
+        shapes.observe(TOOL, 1)
+        shapes.close()
+        assert other.read_text() == "kept"
+        assert Shapes(folder).get(TOOL).calls == 1
+
     @pytest.mark.parametrize(
-        "change", [{"shape": 1}, {"calls": "x"}, {"key": None}, {"shape": {"is": ["x"]}}]
+        "change",
+        [
+            *({"shape": 1}, {"calls": "x"}, {"key": None}, {"shape": {"is": ["x"]}}),
+            {"shape": {"is": ["object"], "fields": {"ann@example.com": {}}}},
+        ],
     )
     def test_one_damaged_tool_costs_no_other(self, tmp_path, change, caplog):
         other = replace(TOOL, name="other")

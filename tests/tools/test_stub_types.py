@@ -97,6 +97,19 @@ def test_all_of_is_merged_and_names_come_from_where_things_stand() -> None:
     }
 
 
+def test_what_merges_itself_is_one_shape() -> None:
+    again = {"$ref": "#/$defs/nodes"}
+    some = {"properties": {"in": {"minItems": 1}}}
+    merged = {"allOf": [{"type": "object", "properties": {"in": again}}, some]}
+    schema = {"$defs": {"nodes": {"type": "array", "items": merged}}, **again}
+    assert written(schema) == "list[Node]"
+    assert keys(schema) == {"Node": {"in": ("list[Node]", False)}}
+
+    schema = {"$defs": {"nodes": {**merged, "title": "Node"}}, **again}
+    assert written(schema) == "Nodes"
+    assert keys(schema) == {"Nodes": {"in": ("In", False)}, "In": {"in": ("In", False)}}
+
+
 def test_conditions_beside_properties_do_not_hide_them() -> None:
     schema = {**NODE, "anyOf": [{"required": ["name"]}, {"properties": {"more": {"type": "null"}}}]}
     assert written(schema) == "Result | Result2"

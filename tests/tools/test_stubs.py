@@ -321,6 +321,14 @@ def test_no_tools_make_an_empty_stub(ty: Callable[[str, str], str]) -> None:
     assert "no attribute `x`" in ty(stub.text, "tools.x")
 
 
+@pytest.mark.parametrize("keys", [{"A" * 100_000: {}, "r": {}}, {1: {}}])
+def test_a_shape_none_of_whose_keys_can_be_shown_is_still_python(keys: dict[Any, Any]) -> None:
+    shape = {"type": "object", "title": "Shape", "properties": keys}
+    tool = Tool("m.f", "", inputs({"q": shape}), shape)
+    assert len(ast.parse(stub_text(tool)).body) == 3
+    ast.parse(checker_stub([tool]).text)
+
+
 # Types against schemas
 
 

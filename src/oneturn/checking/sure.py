@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from functools import cached_property
+from typing import TypeGuard
 
 from ..program import Program, Reach, chain
 from ..tools.scope import Scope
@@ -21,7 +22,8 @@ _BUILTINS = frozenset(
 )
 _TEXT_TO_TEXT = frozenset({"join", "upper", "lower", "strip", "replace", "title", "format", "removeprefix"})
 _SAME_ITEMS = frozenset({"list", "sorted", "reversed", "tuple", "min", "max"})
-_ADDING = frozenset({"append", "extend", "insert", "update", "setdefault", "appendleft", "extendleft"})
+_FILLING = frozenset({"append", "extend", "insert", "appendleft", "extendleft"})
+_ADDING = _FILLING | {"update", "setdefault"}
 _NEW = frozenset({"dict", "list", "set", "defaultdict", "Counter", "OrderedDict", "deque"})
 _DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.Tuple, ast.ListComp, ast.DictComp, ast.SetComp)
 
@@ -167,25 +169,51 @@ class Sure:
         dirty: set[str] = set()
         for node in self._program.nodes:
             receiver: ast.expr | None = None
-            if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+            if _is_merged(node):
+                receiver = node.target
+            elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
                 receiver = node.value
             elif isinstance(node, ast.Attribute) and node.attr in _ADDING:
-                receiver = _outermost(node.value)
+                receiver = _outermost(node.value) if node.attr in _FILLING else node.value
             if receiver is None:
                 continue
             if not isinstance(receiver, ast.Name) or not self._is_own(receiver.id):
                 return True, frozenset()
+            if (
+                isinstance(node, ast.Attribute)
+                and node.value is not receiver
+                and self._has_parts(receiver.id)
+            ):
+                return True, frozenset()  # what is in it may be a result
             dirty.add(receiver.id)
         return False, frozenset(dirty)
 
     def _is_own(self, name: str) -> bool:
-        """Whether a name always means a collection that the script has made itself."""
+        """Whether a name always means a collection that the script has made itself, or a constant."""
         for place in self._program.bindings.get(name, ()):
-            value = getattr(self._program.parents[place], "value", None)
+            parent = self._program.parents[place]
+            if isinstance(parent, ast.AugAssign):
+                continue  # what it means stays, only with more in it
+            value = getattr(parent, "value", None)
             made = isinstance(value, ast.Call) and chain(value.func)[-1:] and chain(value.func)[-1] in _NEW
-            if not made and not isinstance(value, _DISPLAYS):
+            if not made and not isinstance(value, (*_DISPLAYS, ast.Constant)):
                 return False
         return name in self._program.bindings
+
+    def _has_parts(self, name: str) -> bool:
+        """Whether one of the script's own collections is made with something in it."""
+        parents = (self._program.parents[place] for place in self._program.bindings[name])
+        return not all(_starts_empty(getattr(parent, "value", None)) for parent in parents)
+
+
+def _is_merged(node: ast.AST) -> TypeGuard[ast.AugAssign]:
+    """`row |= {…}` and `rows += […]`, which change a dict or a list where it is; not `sums[key] += n`."""
+    match node:
+        case ast.AugAssign(op=ast.BitOr()) | ast.AugAssign(op=ast.Add(), value=ast.List() | ast.ListComp()):
+            return True
+        case ast.AugAssign(op=ast.Add(), target=ast.Name(), value=added):
+            return not isinstance(added, ast.Constant | ast.JoinedStr)
+    return False
 
 
 def _outermost(node: ast.expr) -> ast.expr:
@@ -198,6 +226,13 @@ def _outermost(node: ast.expr) -> ast.expr:
                 node = inner
             case _:
                 return node
+
+
+def _starts_empty(node: ast.expr | None) -> bool:
+    match node:
+        case ast.Call(func=function, args=args, keywords=[]):
+            return not args or (chain(function)[-1:] == ("defaultdict",) and len(args) == 1)
+    return node is not None and _is_empty(node)
 
 
 def _is_empty(node: ast.expr) -> bool:

@@ -119,6 +119,7 @@ class TypedCheck:
             return None
         certain = (
             shape in self._stub.declared
+            and shape not in self._stub.loose
             and "subscripted object has type" not in matched["more"]
             and self._sure.result(node.value)
             and not self._reach.handled(node, _HANDLES_KEY)

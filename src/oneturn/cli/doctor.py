@@ -129,7 +129,7 @@ async def _sources(prepared: Prepared, lines: bool) -> list[Check]:
 def _definitions(app: CodeMode) -> Check:
     held = app.catalog.held
     if held:
-        return Check("definitions", "warn", f"{len(held):,} tools are held; see `oneturn tools diff`")
+        return Check("definitions", "warn", f"held: {len(held):,}; see `oneturn tools diff`")
     loose = [name for name in app.sources if name not in app.catalog.pins.locked]
     if not loose:
         return Check("definitions", "ok", "as pinned")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,7 +60,7 @@ def list_tools(
     namespace: NamespaceOption = None,
     effect: EffectOption = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also tools that exist and are not allowed.")
+        bool, typer.Option("--all", help="Also tools that exist and are not allowed, or are held.")
     ] = False,
     app: AppOption = None,
     config: ConfigOption = None,
@@ -73,14 +73,18 @@ def list_tools(
         built = prepare(app, config, allow).app
         asyncio.run(_open(built, verbose))
         allowed = {tool.name for tool in built.tools()}
-        candidates = built.catalog.tools if everything else built.tools()
+        held = built.catalog.held
+        candidates = list(built.catalog.tools if everything else built.tools())
         chosen = [tool for tool in candidates if _wanted(tool, namespace, effect)]
+        waiting = [each.tool for each in held.values() if everything]
+        chosen += [tool for tool in waiting if _wanted(tool, namespace, effect)]
         if as_json:
             write_json(
                 {
                     "tools": [{**_line(tool), "allowed": tool.name in allowed} for tool in chosen],
                     "exist": len(built.catalog.tools),
-                    "held": sorted(built.catalog.held),
+                    "held": sorted(held),
+                    "left_out": dict(built.catalog.dropped),
                     "problems": built.problems,
                 }
             )
@@ -89,8 +93,9 @@ def list_tools(
         rows = [_row(tool) for tool in chosen]
         if everything:
             headers.append("allowed")
+            said = {True: "yes", False: "no"}
             rows = [
-                (*row, "yes" if tool.name in allowed else "no")
+                (*row, "held" if tool.name in held else said[tool.name in allowed])
                 for row, tool in zip(rows, chosen, strict=True)
             ]
         styles = ["" if tool.name in allowed else "dim" for tool in chosen]
@@ -99,8 +104,9 @@ def list_tools(
             write(f"\n{_legend(chosen)}\n")
         if not allowed:
             note(_how_to_allow(built))
-        if held := built.catalog.held:
-            note(f"{len(held):,} tools are held until somebody accepts them; see `oneturn tools diff`.")
+        if held:
+            note(f"Held until somebody accepts it: {len(held):,} of the tools; see `oneturn tools diff`.")
+        _tell_left_out(built.catalog.dropped, everything)
 
 
 @tools.command("search")
@@ -228,6 +234,14 @@ def summary(tool: Tool) -> str:
     first = one_line(tool.description.strip().partition("\n\n")[0], _SUMMARY * 10)
     sentence, dot, _ = first.partition(". ")
     return one_line(sentence + dot.strip(), _SUMMARY)
+
+
+def _tell_left_out(dropped: Mapping[str, str], everything: bool) -> None:
+    """Tools that cannot be offered at all, with the reasons when all was asked for."""
+    if dropped and not everything:
+        note(f"Cannot be offered: {len(dropped):,} more; --all says why.")
+    for name, reason in dropped.items() if everything else ():
+        note(f"left out: {name}: {reason}")
 
 
 def _how_to_allow(app: CodeMode) -> str:

@@ -22,6 +22,12 @@ _DYNAMIC = frozenset({"exec", "eval", "globals", "locals", "vars", "setattr", "d
 _DISCOVERY = frozenset({"list_tools", "search_tools", "get_tool_info", "hasattr", "getattr", "dir"})
 _BROAD = frozenset({"Exception", "BaseException"})
 _ENDS = frozenset({("final_answer",), ("exit",), ("quit",), ("sys", "exit")})
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_CONDITIONS = (
+    *(ast.If, ast.IfExp, ast.BoolOp, ast.While, ast.Match, ast.Try),
+    *(ast.For, ast.comprehension, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+    *_FUNCTIONS,
+)
 _DEEPEST = 20  # parts of a dotted name
 
 
@@ -69,6 +75,7 @@ class Reach:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._handled: dict[tuple[ast.AST, frozenset[str]], bool] = {}
+        self._named: dict[frozenset[str], bool] = {}
         self._reachable: dict[ast.AST, bool] = {}
 
     @cached_property
@@ -114,7 +121,12 @@ class Reach:
     # --- who handles a failure
 
     def handled(self, node: ast.AST, errors: frozenset[str]) -> bool:
-        """Whether a `try` around `node`, or around a use of its function, names one of `errors`."""
+        """Whether a `try` around `node`, or around a use of its function, names one of `errors`.
+
+        A call that is kept or passed on fails where it is awaited: there any `try` may be the one.
+        """
+        if self._is_kept(node) and self._named_anywhere(errors):
+            return True
         trail: list[tuple[ast.AST, frozenset[str]]] = []
         found = False
         child, parent = node, self.program.parents.get(node)
@@ -128,10 +140,30 @@ class Reach:
             if isinstance(parent, ast.Try) and any(child is each for each in parent.body):
                 found = any(_names(handler, errors) for handler in parent.handlers)
             elif isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                found = any(self.handled(use, errors) for use in self._outer_uses(parent))
+                waits = isinstance(parent, ast.AsyncFunctionDef)
+                found = any(self._use_handled(use, waits, errors) for use in self._outer_uses(parent))
+            elif isinstance(parent, ast.Lambda):
+                found = self._named_anywhere(errors)
             child, parent = parent, self.program.parents.get(parent)
         self._handled.update(dict.fromkeys(trail, found))
         return found
+
+    def _is_kept(self, node: ast.AST) -> bool:
+        dropped = isinstance(self.program.parents.get(node), ast.Expr)
+        return isinstance(node, ast.Call) and not dropped and not self._is_awaited(node)
+
+    def _use_handled(self, use: ast.AST, waits: bool, errors: frozenset[str]) -> bool:
+        """The same for where a function is named: called there, or passed on to be called elsewhere."""
+        call = self.program.parents[use]
+        if not isinstance(call, ast.Call) or call.func is not use:
+            return self._named_anywhere(errors)
+        return self.handled(call if waits else use, errors)
+
+    def _named_anywhere(self, errors: frozenset[str]) -> bool:
+        if errors not in self._named:
+            handlers = (node for node in self.program.nodes if isinstance(node, ast.ExceptHandler))
+            self._named[errors] = any(_names(handler, errors) for handler in handlers)
+        return self._named[errors]
 
     def has_fallback(self, node: ast.AST) -> bool:
         """Whether a `try` without any call of a tool catches whatever goes wrong at `node`."""
@@ -241,24 +273,36 @@ class Reach:
         return [use for use in uses if getattr(use, "lineno", 0) not in inside]
 
     def conditional(self, node: ast.AST) -> bool:
-        """Whether a script that looks at what tools there are makes this call on a condition."""
+        """Whether a script that looks at what tools there are makes this call on a condition.
+
+        The condition may be around the call, or before it: `if not …: return`.
+        """
         if not self.program.identifiers & _DISCOVERY:
             return False
-        parent = self.program.parents.get(node)
+        child, parent = node, self.program.parents.get(node)
         while parent is not None:
-            if isinstance(
-                parent,
-                ast.If
-                | ast.IfExp
-                | ast.BoolOp
-                | ast.While
-                | ast.Match
-                | ast.FunctionDef
-                | ast.AsyncFunctionDef,
-            ):
+            if isinstance(parent, _CONDITIONS) or (isinstance(child, ast.stmt) and self._may_skip(child)):
                 return True
-            parent = self.program.parents.get(parent)
+            child, parent = parent, self.program.parents.get(parent)
         return False
+
+    def _may_skip(self, statement: ast.stmt) -> bool:
+        """Whether something that stands before a statement, at its level, may leave before it is reached."""
+        return self._first_exit.get(self.program.parents[statement], statement.lineno) < statement.lineno
+
+    @cached_property
+    def _first_exit(self) -> dict[ast.AST, int]:
+        """For everything that has a way out inside it, such as a `return`, the line of the first."""
+        found: dict[ast.AST, int] = {}
+        for node in self.program.nodes:
+            leaves = isinstance(node, ast.Return | ast.Raise | ast.Continue | ast.Break)
+            if leaves or (isinstance(node, ast.Call) and chain(node.func) in _ENDS):
+                place: ast.AST | None = node
+                while place is not None and place not in found:
+                    found[place] = getattr(node, "lineno", 0)
+                    inner = isinstance(node, ast.Return) and isinstance(place, _FUNCTIONS)
+                    place = None if inner else self.program.parents.get(place)
+        return found
 
 
 def constant(program: Program, name: ast.Name) -> ast.Constant | None:

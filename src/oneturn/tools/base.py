@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..types import Tool
 
@@ -51,6 +51,13 @@ class Result:
     structured: Any = None
     has_structured: bool = False
     blocks: tuple[Block, ...] = ()
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A source that cannot make a tool of everything it was given, and says of what and why."""
+
+    skipped: Mapping[str, str]
 
 
 class Source(Protocol):

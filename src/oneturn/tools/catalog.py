@@ -193,14 +193,21 @@ class Catalog:
         """Start a session: what sources list from now on is trusted as first seen, or as it is locked."""
         self.pins.begin()
 
-    def replace(self, source: str, tools: Sequence[Tool], namespace: str = "") -> None:
+    def replace(
+        self,
+        source: str,
+        tools: Sequence[Tool],
+        namespace: str = "",
+        left_out: Mapping[str, str] | None = None,
+    ) -> None:
         """Make `tools` all that `source` offers.
 
         With a namespace, each tool's own name becomes one identifier in it. Without one, the dots
         of a tool's own name are its namespaces. `Tool.original` keeps the source's spelling, and
         `Tool.source` becomes `source`, whatever the tool says itself. A tool whose own name or
         schema cannot be used is left out, see `dropped`; one whose definition is not the accepted
-        one is held, see `held`.
+        one is held, see `held`. `left_out` is what the source could not even make a tool of, with
+        the reasons; it is in `dropped` too.
 
         Raises:
             ToolDefinitionError: Two tools want one name, or the source or the namespace cannot be
@@ -213,7 +220,7 @@ class Catalog:
         if namespace:
             dotted(namespace, "tool")
         before = self._now.listings.get(source)
-        listing = self._listing(tools, source, namespace, before)
+        listing = self._listing(tools, source, namespace, before, left_out or {})
         self._swap(source, listing)
         if before is None or listing.dropped != before.dropped:
             _log(source, listing.dropped)
@@ -270,14 +277,19 @@ class Catalog:
     # --- how
 
     def _listing(
-        self, tools: Sequence[Tool], source: str, namespace: str, before: _Listing | None
+        self,
+        tools: Sequence[Tool],
+        source: str,
+        namespace: str,
+        before: _Listing | None,
+        left_out: Mapping[str, str],
     ) -> _Listing:
         known: dict[str, _Placed] = {}
         if before is not None and before.namespace == namespace:
             known = {each.given.name: each for each in before.placed}
         checker = Checker()
         placed: list[_Placed] = []
-        dropped: dict[str, str] = {}
+        dropped = {f"{source}.{one_line(name, 100)}": reason for name, reason in left_out.items()}
         for tool in tools:
             found = known.get(tool.name)
             if found is None or not _same(found.given, tool):

@@ -42,14 +42,14 @@ def docs_of(fn: Callable[..., Any]) -> Docs:
         text = inspect.getdoc(found)
     else:
         text = underlying(fn).__doc__ or inspect.getdoc(type(found))
-    parsed = _parsed(text or "")
     told: list[str] = []
     kept: list[str] = []
-    for paragraph in (parsed.description or "").strip().split("\n\n"):
+    for paragraph in inspect.cleandoc(text or "").split("\n\n"):  # before the parser, which drops some
         noted = _NOTE_PARAGRAPH.match(paragraph) is not None
         (told if noted else kept).append(_line(paragraph) if noted else paragraph)
+    parsed = _parsed("\n\n".join(kept))
     told += _notes(parsed)
-    return Docs("\n\n".join(kept).strip(), tuple(told), tuple(_examples(parsed)), parsed)
+    return Docs((parsed.description or "").strip(), tuple(told), tuple(_examples(parsed)), parsed)
 
 
 def _parsed(text: str) -> docstring_parser.Docstring:

@@ -18,8 +18,6 @@ from typing import Annotated, Any
 import docstring_parser
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import PydanticOmit
 
 from ..errors import ToolDefinitionError
 
@@ -187,7 +185,7 @@ def _schema(
     inputs = [(parameter.name, "validation", parameter.adapter) for parameter in listed]
     if others is not None:
         inputs.append(("**", "validation", others))
-    found, shared = TypeAdapter.json_schemas(typing.cast(Any, inputs), schema_generator=DataOnly)
+    found, shared = TypeAdapter.json_schemas(typing.cast(Any, inputs))
     shown: dict[str, Any] = {}
     for parameter in listed:
         part = dict(found[(parameter.name, "validation")])
@@ -216,25 +214,18 @@ def _default(parameter: Parameter) -> dict[str, Any]:
     return {"default": value}
 
 
-class DataOnly(GenerateJsonSchema):
-    """Leaves out of a union what no JSON value can be, such as the `Omit` of `str | Omit` in many SDKs."""
-
-    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Any:
-        """A union goes on without it; standing alone it has no schema."""
-        raise PydanticOmit
-
-
 def _adapter(hint: Any, mode: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
     """Pydantic's adapter and schema, made once for hints that many functions share."""
     try:
         hash(hint)
     except TypeError:
         return _new_adapter(hint, mode)
-    return _shared_adapter(hint, mode)
+    return _shared_adapter(hint, repr(hint), mode)
 
 
 @functools.lru_cache(1_024)
-def _shared_adapter(hint: Any, mode: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+def _shared_adapter(hint: Any, spelled: str, mode: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+    # Equal hints can differ: of `A | B` and `B | A`, each takes its own first where a value fits both.
     return _new_adapter(hint, mode)
 
 
@@ -243,7 +234,7 @@ def _new_adapter(hint: Any, mode: Any) -> tuple[TypeAdapter[Any], dict[str, Any]
         adapter: TypeAdapter[Any] = TypeAdapter(hint)
     except PydanticSchemaGenerationError:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    return adapter, adapter.json_schema(mode=mode, schema_generator=DataOnly)
+    return adapter, adapter.json_schema(mode=mode)
 
 
 class Hints:

@@ -125,7 +125,7 @@ class Pins:
             return False
         self._mark = mark
         try:
-            self._lock = lockfile.read(self.path) or Lock()
+            self._lock = self._fresh()
         except ConfigError as error:
             log.warning("%s What was accepted before stays in force.", error)
             return False
@@ -279,9 +279,16 @@ class Pins:
         self._store.save(unsaved)
 
     def _fresh(self) -> Lock:
-        """The lock as it is on disk now, so that what another process accepted is not lost."""
+        """The lock as it is on disk now, so that what another process accepted is not lost.
+
+        Raises:
+            ConfigError: It cannot be read, or is gone: its sources would be trusted anew without a word.
+        """
         assert self.path is not None
-        return lockfile.read(self.path) or Lock()
+        found = lockfile.read(self.path)
+        if found is None and self._lock.sources:
+            raise ConfigError(f"{self.path} is gone; bring it back, or start again without it.")
+        return found or Lock()
 
     def _put(self, after: Lock, before: Lock) -> None:
         assert self.path is not None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..errors import ConfigError, SourceError, ToolDefinitionError
-from .base import Source
+from ..types import Tool
+from .base import LeavesOut, Source
 from .catalog import Catalog
 from .function import FunctionSource
 
@@ -61,8 +62,12 @@ class Sources:
     def sync(self) -> None:
         """Bring into the catalog what came since: functions, all at once, and a changed lock file."""
         if self._stale:
-            self.catalog.replace(self.functions.name, self.functions.tools)
-            self._stale = False
+            self._stale = False  # before the look: another thread may add a function during it
+            try:
+                self.catalog.replace(self.functions.name, self.functions.tools)
+            except BaseException:
+                self._stale = True
+                raise
         if self.catalog.pins.reread():
             self.catalog.recheck()
 
@@ -83,11 +88,11 @@ class Sources:
         await asyncio.gather(*(self._open(name, progress) for name in self._sources))
 
     async def _open(self, name: str, progress: Callable[[str], None] | None) -> None:
-        source, namespace = self._sources[name]
+        source, _ = self._sources[name]
         try:
             await source.open()
             if source is not self.functions:
-                self.catalog.replace(name, await source.list_tools(), namespace)
+                self._fill(name, await source.list_tools())
                 source.on_change(lambda: self._refresh_soon(name))
                 await asyncio.to_thread(self.catalog.pins.save)
         except (SourceError, ConfigError) as error:
@@ -95,6 +100,11 @@ class Sources:
         else:
             if progress is not None:
                 progress(name)
+
+    def _fill(self, name: str, tools: Sequence[Tool]) -> None:
+        source, namespace = self._sources[name]
+        left_out = source.skipped if isinstance(source, LeavesOut) else {}
+        self.catalog.replace(name, tools, namespace, left_out)
 
     def _mark_stale(self) -> None:
         self._stale = True
@@ -108,13 +118,13 @@ class Sources:
         task.add_done_callback(self._refreshes.discard)
 
     async def _refresh(self, name: str) -> None:
-        source, namespace = self._sources[name]
+        source, _ = self._sources[name]
         async with self._turns.setdefault(name, asyncio.Lock()):  # an older list never comes after a newer
             self._due.discard(name)
             try:
                 tools = await source.list_tools()
                 self.sync()
-                self.catalog.replace(name, tools, namespace)
+                self._fill(name, tools)
                 self.problems.pop(name, None)
             except (SourceError, ToolDefinitionError) as error:
                 # The old list stays: a server must not be able to take another one's tools away.

@@ -130,7 +130,8 @@ class McpSource:
             now is None
             or now.input_schema != tool.input_schema
             or now.output_schema != tool.output_schema
-            or not now.description.startswith(tool.description[:_COMPARED])
+            or now.description[:_COMPARED] != tool.description[:_COMPARED]
+            or (now.effect != tool.effect and tool.effect_from != "configuration")
         ):
             raise SourceError(
                 f"MCP server '{self.name}' no longer offers '{tool.name}' as it was; nothing was sent, "

@@ -129,7 +129,7 @@ class Keys:
                     headers.append((credential.name, credential.key))
             else:
                 headers.append(("Authorization", await self._authorization(credential)))
-        last = {name.lower(): (name, value) for name, value in headers}
+        last = {name.lower(): header(name, value) for name, value in headers}
         return Proof(tuple(last.values()), tuple(query), tuple(cookies))
 
     def renew(self, proof: Proof) -> bool:
@@ -202,7 +202,8 @@ class _Tokens:
         except (ValueError, RecursionError):
             parsed = {}
         token = parsed.get("access_token")
-        if answer.status != 200 or not isinstance(token, str) or not token:
+        token = token.strip() if isinstance(token, str) else ""
+        if answer.status != 200 or not token:
             said = str(parsed.get("error") or answer.reason)[:100]
             host = urlsplit(credential.token_url).hostname
             raise SourceError(
@@ -231,7 +232,8 @@ def known_secrets(auth: Auth | None, headers: Mapping[str, str]) -> list[str]:
         elif isinstance(credential, ClientCredentials):
             secret = credential.client_secret
             found += [secret, quote_plus(secret), _client_basic(credential)[6:]]
-    return list(dict.fromkeys(secret for secret in found if secret))
+    # HTTP drops blanks around a header's value, so what comes back in an error has none.
+    return list(dict.fromkeys(plain for secret in found if (plain := secret.strip())))
 
 
 def _checked(name: str, value: str) -> tuple[str, str]:

@@ -184,8 +184,9 @@ class Client:
                 return Response(answer.status, reason, fields, body, request.url)
         except (httpcore2.ConnectError, httpcore2.ConnectTimeout, httpcore2.PoolTimeout) as error:
             raise Unreachable(f"No connection to {host} could be made; nothing was sent.") from error
-        except (httpcore2.LocalProtocolError, httpcore2.UnsupportedProtocol) as error:
-            raise ToolError("The request is not valid HTTP; nothing was sent.") from error
+        except (httpcore2.LocalProtocolError, httpcore2.UnsupportedProtocol):
+            # Its cause quotes the header that is wrong, and that may be a credential.
+            raise ToolError("The request is not valid HTTP; nothing was sent.") from None
         except httpcore2.TimeoutException as error:
             raise ConnectionBroke(f"{host} did not answer in time.") from error
         except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
@@ -214,7 +215,8 @@ def redirected(request: Request, response: Response) -> Request:
     port = "" if new.port is None else f":{new.port}"
     url = new._replace(netloc=f"{host}{port}", fragment="").geturl()  # whatever user it named is dropped
     url = ascii_url(url)
-    if origin == (old.scheme, old.hostname, _port(old.scheme, old.port)):
+    is_home = request.base is None or request.base.holds(url)
+    if is_home and origin == (old.scheme, old.hostname, _port(old.scheme, old.port)):
         return replace(request, url=url)
     # Elsewhere, nothing goes along: headers of the call may be as private as credentials.
     kept = tuple((name, value) for name, value in request.headers if name in ("Accept", "User-Agent"))
@@ -262,6 +264,7 @@ async def _decoded(answer: httpcore2.Response, coding: str, limit: int) -> Async
     unpacker = zlib.decompressobj(wbits=31) if "gzip" in coding else None
     received, members = 0, 1
     async for chunk in answer.aiter_stream():
+        await asyncio.sleep(0)  # thousands of tiny chunks come in one read, and others have work to do
         received += len(chunk)
         if received > limit + _PIECE:  # also stops what decodes to nothing
             raise _too_large(limit)

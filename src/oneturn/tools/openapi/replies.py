@@ -9,12 +9,13 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from ...errors import ToolError
 from ..base import Blob, Result, Text
+from ..text import visible
 from .network import Response
 from .payload import is_json
 from .retry import BUSY, retry_after
@@ -40,8 +41,13 @@ _WORDS = (
 _ODD = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf-7"})
 
 
-def result_of(response: Response) -> Result:
-    """The result of an answer below 300.
+Clean = Callable[[str], str]
+"""Takes credentials out of a text. An API may repeat them, and half a credential is not found any more:
+so this comes before anything is cut."""
+
+
+def result_of(response: Response, clean: Clean) -> Result:
+    """The result of an answer below 300. `clean` is for what an error quotes of it.
 
     Raises:
         ToolError: It says it is JSON and is not.
@@ -51,7 +57,7 @@ def result_of(response: Response) -> Result:
     if response.status in (204, 205) or not response.body:
         return Result(structured=None, has_structured=True)
     if is_json(essence):
-        return Result(structured=parsed(response), has_structured=True)
+        return Result(structured=parsed(response, clean), has_structured=True)
     if essence.startswith(_TEXT) or essence.endswith(_TEXT_ENDINGS):
         return Result(blocks=(Text(_text(response)),))
     if not essence and (text := _plain_text(response.body)) is not None:
@@ -59,23 +65,23 @@ def result_of(response: Response) -> Result:
     return Result(blocks=(Blob(response.body, essence or "application/octet-stream", _filename(response)),))
 
 
-def parsed(response: Response) -> Any:
+def parsed(response: Response, clean: Clean) -> Any:
     """The JSON of an answer. Raises ToolError when it is none."""
     try:
         charset = _charset(response)
         text: str | bytes = response.body if charset == "utf-8" else response.body.decode(charset)
         return json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):
-        start = " ".join(_text(response)[:200].split())
+        start = " ".join(clean(visible(_text(response)))[:200].split())
         raise ToolError(
             f"The call was made ({response.status}), but the answer is not the JSON it claims to be: {start}"
         ) from None
 
 
-def error_of(response: Response) -> ToolError:
+def error_of(response: Response, clean: Clean) -> ToolError:
     """Why an answer of 300 or above is an error."""
     words = f"{response.status} {_reason(response)}"
-    said = _said(response)
+    said = _said(response, clean)
     text = f"{words}: {said}" if said and said.lower() != _reason(response).lower() else words
     wait = retry_after(response)
     if response.status in BUSY and wait is not None:
@@ -90,7 +96,7 @@ def _reason(response: Response) -> str:
         return response.reason[:60] or "unknown status"
 
 
-def _said(response: Response) -> str:
+def _said(response: Response, clean: Clean) -> str:
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not response.body:
         return ""
@@ -98,10 +104,10 @@ def _said(response: Response) -> str:
         try:
             value = json.loads(response.body)
             said = ". ".join(dict.fromkeys(_messages(value, 0))) or json.dumps(value, ensure_ascii=False)
-            return _capped(said)
+            return _capped(clean(visible(said)))
         except (ValueError, RecursionError):
             pass  # cut, or not JSON after all: the text as it is
-    text = _text(response)
+    text = clean(visible(_text(response)))
     if kind == "text/html" or text.lstrip()[:1] == "<":
         title = _TITLE.search(text)
         return _capped(title[1]) if title else ""

@@ -22,8 +22,13 @@ from .styles import joined, pairs
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HOLE = re.compile(r"\{([^{}]+)\}")
-_DOTS = re.compile(r"(?:\.|%2e)*", re.IGNORECASE)
+# What means this or the upper level to anybody on the way: also to a proxy that decodes the path before it
+# looks at it, however often, takes `\` for `/`, or cuts a part off at its `;`.
+_DOTS = re.compile(
+    r"(?:[/\\]|%(?:25)*(?:2f|5c))(?:\.|%(?:25)*2e)+(?=[/\\;]|%(?:25)*(?:2f|5c|3b)|$)", re.IGNORECASE
+)
 _LITERAL = "/%:@!$&'()*+,;=~"  # what a path template may hold as it is
+_FORMS = ("application/x-www-form-urlencoded", "multipart/")
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 CONNECTION_HEADERS = frozenset(
@@ -37,19 +42,25 @@ CONNECTION_HEADERS = frozenset(
 
 # A parameter cannot set these either: OpenAPI says so, and who calls is not the script's to say.
 _NOT_FOR_PARAMETERS = CONNECTION_HEADERS | {"accept", "authorization", "content-type", "cookie"}
+# With these some servers take another path than the one that was checked, or go out through a proxy.
+_NOT_FOR_PARAMETERS |= {"x-original-url", "x-rewrite-url", "proxy"}
 # With these a read could become a deletion, behind the back of whoever allowed the read.
-_OVERRIDES = frozenset({"x-http-method-override", "x-http-method", "x-method-override", "_method"})
+_OVERRIDES = frozenset({"x-http-method-override", "x-http-method", "x-method-override", "-method"})
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request ready to be sent. `credentials` are headers that never go to another origin."""
+    """A request ready to be sent.
+
+    `credentials` are headers that never go to another origin, nor beyond `base` where there is one.
+    """
 
     method: str
     url: str = field(repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     credentials: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     content: bytes | None = field(default=None, repr=False)
+    base: Base | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +100,7 @@ class Base:
         if "@" in parts.netloc:
             raise ConfigError("base_url holds a user name or password; put them into auth.")
         path = quote(parts.path.rstrip("/"), safe=_LITERAL)
-        if parts.query or parts.fragment or any(map(_is_dots, path.split("/")[1:])):
+        if parts.query or parts.fragment or _DOTS.search(path):
             raise ConfigError("base_url must not have a query, a fragment, or '.' or '..' in its path.")
         try:
             host = parts.hostname.encode("idna").decode() if ":" not in parts.hostname else parts.hostname
@@ -113,8 +124,7 @@ class Base:
             return False
         same = (parts.scheme, parts.hostname, port) == (self.scheme, self.host, self.port)
         under = parts.path == self.path or parts.path.startswith(f"{self.path}/")
-        straight = not any(map(_is_dots, parts.path.split("/")[1:]))
-        return same and "@" not in parts.netloc and under and straight
+        return same and "@" not in parts.netloc and under and not _DOTS.search(parts.path)
 
 
 def build(operation: Operation, arguments: Mapping[str, Any], base: Base, proof: Proof) -> Request:
@@ -131,13 +141,10 @@ def build(operation: Operation, arguments: Mapping[str, Any], base: Base, proof:
         value = arguments.get(parameter.argument)
         if value is None:
             continue
-        if parameter.name.lower() in _OVERRIDES and str(value).strip().upper() not in ("GET", "HEAD"):
-            raise ToolError(
-                f"{parameter.argument!r} would make another method of this call; nothing was sent."
-            )
+        _keep_method(parameter.name, value)
         if parameter.place == "query":
             query += _query(parameter, value)
-        elif parameter.place == "header" and parameter.name.lower() not in _NOT_FOR_PARAMETERS:
+        elif parameter.place == "header" and _plain(parameter.name) not in _NOT_FOR_PARAMETERS:
             headers.append(header(parameter.name, joined(value, parameter.explode, lambda text: text)))
         elif parameter.place == "cookie":
             text = joined(value, False, _percent).replace(",", "%2C")
@@ -147,6 +154,10 @@ def build(operation: Operation, arguments: Mapping[str, Any], base: Base, proof:
         content, kind = encode_body(operation, operation.body, arguments)
         if content is not None:
             headers.append(header("Content-Type", kind))
+        if kind.startswith(_FORMS):
+            known = {parameter.argument for parameter in operation.parameters}
+            for name in arguments.keys() - known:
+                _keep_method(name, arguments[name])
     if content is None and operation.method in _WITH_BODY:
         content = b""
     url = f"{base.url}{path}"
@@ -173,7 +184,7 @@ def prove(
         credentials = (*credentials, ("Cookie", "; ".join(crumbs)))
     if not base.holds(url):
         raise ToolError("The request would leave the configured base_url; nothing was sent.")
-    return Request(request.method, url, headers, credentials, request.content)
+    return Request(request.method, url, headers, credentials, request.content, base)
 
 
 def ascii_url(url: str) -> str:
@@ -206,8 +217,11 @@ def _path(operation: Operation, arguments: Mapping[str, Any]) -> str:
         position = hole.end()
     pieces.append(quote(template[position:], safe=_LITERAL))
     path = "".join(pieces)
-    if any(map(_is_dots, path.split("/")[1:])):
-        raise ToolError("The path of the request would have '.' or '..' as a part; nothing was sent.")
+    if _DOTS.search(path):
+        raise ToolError(
+            "The path of the request would have '.' or '..' as a part, to a server or to a proxy before it; "
+            "nothing was sent."
+        )
     return path
 
 
@@ -234,6 +248,19 @@ def _segment(parameter: Parameter, value: Any) -> str:
     return text
 
 
+def _plain(name: str) -> str:
+    """A header's name as servers that make it a variable know it."""
+    return name.lower().replace("_", "-")
+
+
+def _keep_method(name: str, value: Any) -> None:
+    """Refuse what makes another method of a request, also as a part that is sent under its own name."""
+    if _plain(name) in _OVERRIDES and str(value).strip().upper() not in ("GET", "HEAD"):
+        raise ToolError(f"{name!r} would make another method of this call; nothing was sent.")
+    for part in value if isinstance(value, Mapping) else ():
+        _keep_method(part, value[part])
+
+
 def _query(parameter: Parameter, value: Any) -> Iterator[str]:
     encode = _reserved if parameter.allow_reserved else _percent
     if parameter.content_type is not None:
@@ -256,11 +283,6 @@ def _json(value: Any) -> str:
         raise ToolError(
             "Bytes and numbers that are not finite cannot go into JSON; nothing was sent."
         ) from None
-
-
-def _is_dots(segment: str) -> bool:
-    """Whether a path segment means this or the upper level, to anybody."""
-    return bool(segment) and bool(_DOTS.fullmatch(segment))
 
 
 def _percent(text: str) -> str:

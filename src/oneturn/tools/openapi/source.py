@@ -151,7 +151,7 @@ class OpenApiSource:
         try:
             if paging is None:
                 response = await self._fetch(operation, tool, self._maker(operation, arguments))
-                return await _result(response)
+                return await _result(response, self._without_secrets)
             return await self._pages(operation, tool, paging, arguments)
         except (ToolError, SourceError) as error:
             safe = self._safe(error)
@@ -248,12 +248,14 @@ class OpenApiSource:
         assert self._keys is not None
         limit = self._api.max_response_bytes if limit is None else limit
         proof = await self._keys.proof(operation)
-        response = await self._send(tool, make(proof), limit)
+        # Writing a large argument out takes a while, and nothing of a script may hold up the event loop.
+        response = await self._send(tool, await asyncio.to_thread(make, proof), limit)
         if response.status == 401 and self._keys.renew(proof):
-            response = await self._send(tool, make(await self._keys.proof(operation)), limit)
+            proof = await self._keys.proof(operation)
+            response = await self._send(tool, await asyncio.to_thread(make, proof), limit)
         if response.status < 300:
             return response
-        error = error_of(response)
+        error = error_of(response, self._without_secrets)
         if response.status == 404 and operation.server_path and not self._base.path:
             hint = f" (the document has this API under {operation.server_path!r}, and base_url has no path)"
             error = ToolError(f"{error}{hint}")
@@ -298,7 +300,7 @@ class OpenApiSource:
         while True:
             try:
                 response = await self._fetch(operation, tool, make, left)
-                result = await _result(response)
+                result = await _result(response, self._without_secrets)
             except (ToolError, SourceError) as error:
                 if not pages:
                     raise
@@ -328,11 +330,13 @@ class OpenApiSource:
 
     def _safe(self, error: OneturnError, start: str = "") -> OneturnError:
         """The same error without any credential in its text."""
-        text = f"{start}{error}"
+        return type(error)(self._without_secrets(f"{start}{error}"))
+
+    def _without_secrets(self, text: str) -> str:
         for secret in sorted(self.secrets(), key=len, reverse=True):
             if len(secret) >= 4:
                 text = text.replace(secret, "[secret]")
-        return type(error)(text)
+        return text
 
 
 def _elsewhere(operation: Operation, document: ApiDocument, base: Base) -> str:
@@ -360,9 +364,9 @@ def _after(pages: int, error: Exception | str) -> str:
     return f"Page {pages + 1} failed after {came} came: {error} Call it with max_pages={pages} to get those."
 
 
-async def _result(response: Response) -> Result:
+async def _result(response: Response, clean: Callable[[str], str]) -> Result:
     from .replies import result_of
 
     if len(response.body) > _LARGE:
-        return await asyncio.to_thread(result_of, response)
-    return result_of(response)
+        return await asyncio.to_thread(result_of, response, clean)
+    return result_of(response, clean)

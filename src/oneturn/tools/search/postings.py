@@ -1,5 +1,9 @@
 """Which tool has which words, and how well a query's words fit each tool: BM25 over weighted fields.
 
+Beside how much of a word a tool has, it is kept how much of the tool's name or summary the word is. A tool
+whose name or summary is said in full by a query that says little else gains by it: for "create an issue",
+`issues.create` goes before `orgs.create_issue_type`.
+
 What is kept of a tool depends on that tool alone. How rare a word is, is counted at each search among
 the tools the caller may see, so one index serves every scope and answers as if it held that scope only.
 """
@@ -8,36 +12,73 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...types import Tool
 from .synonyms import alternatives
-from .words import Words, spelling
+from .texts import Field, fields
+from .words import Words
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+_FIELDS = len(Field)
 
-# The fields of a tool: how much a word in it counts, the usual number of words (a longer text dilutes
-# each of them), and how many characters are read, so what stuffing a definition can gain is bounded.
-_NAME, _NAMESPACE, _DESCRIPTION, _PARAMETERS, _ABOUT_PARAMETERS, _VALUES, _LABELS = range(7)
-_WEIGHTS = np.array([5.0, 1.0, 1.0, 0.5, 0.35, 1.0, 1.0])
-_USUAL = np.array([4, 2, 30, 6, 40, 10, 2])
-_CHARS = (500, 500, 8_000, 4_000, 8_000, 2_000, 500)
+# How much a word in a field counts, and the usual number of words (a longer text dilutes each of them).
+# One of the name and the namespace's last part are as long as both: they are one name.
+_WEIGHTS = np.array([5.0, 1.0, 1.5, 1.0, 1.0, 2.0, 0.5, 0.35, 1.0, 1.0])
+_USUAL = np.array([4, 4, 8, 2, 30, 8, 6, 40, 10, 2])
+# What a word is worth as a part of what a tool is called or says of itself, which counts less.
+_SHARES = np.array([1.0, 0.5, 0.75, 0, 0, 0, 0, 0, 0, 0])
 _DILUTION = 0.4  # 0: length does not matter; 1: twice the words, half the weight
-_SATURATION = 3.0  # BM25's k1: how soon more of the same word stops helping
+_SATURATION = 2.0  # BM25's k1: how soon more of the same word stops helping
 _REPEATED = 2.0  # a word said over and over in one field counts at most like so many
+_SAID_IN_FULL = 4.0  # what it adds, times its score, to a tool that the query says and nothing but it
+_WHOLE = 255  # the share of a name that is all of it, as it is kept
 
-_PROPERTIES = 1_000  # parameters of one tool that are read
-_ENUM = 50  # values of one parameter that are read
 _TERMS = 100  # distinct words of one query that are looked up
 _BATCH = 2_000  # tools turned into numbers at a time
+_READ = 1_000_000  # tools that one query's words are looked up in, summed over the words
 _KNOWN, _UNKNOWN = 0.3, 0.5  # what a synonym is worth: of a word that some tool has, and that none has
+_MEANT = 0.5  # how far a synonym counts as having said a word of a name
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A word of a query and the synonyms of it that any tool has, with how many tools have them."""
+
+    term: str
+    alike: tuple[str, ...]
+    rarity: float
+    tools: int
+    alike_tools: int
+
+
+class _Sums(NamedTuple):
+    """For each tool what the words of a query came to."""
+
+    fits: Floats
+    covered: Floats  # how much of its name or summary they are
+    said: Floats  # how much of them its name and summary say, each word by its rarity
+
+    @classmethod
+    def zeros(cls, size: int) -> _Sums:
+        """Nothing yet."""
+        return cls(*(np.zeros(size, np.float32) for _ in range(3)))
+
+
+class _Posting(NamedTuple):
+    """The tools that have a term and what it adds to their score; those `named` by it, and for how much."""
+
+    docs: NDArray[Any]
+    gains: Floats
+    named: NDArray[Any]
+    shares: Floats
 
 
 class Postings:
@@ -51,114 +92,134 @@ class Postings:
         self._size = len(tools)
         self._ids: dict[str, int] = {}
         words = Words()
-        docs, terms, impacts = [], [], []
+        docs, terms, impacts, shares = [], [], [], []
         for start in range(0, len(tools), _BATCH):
             batch = self._batch(tools[start : start + _BATCH], words)
             docs.append(batch[0] + start)
             terms.append(batch[1])
             impacts.append(batch[2])
+            shares.append(batch[3])
         every = np.concatenate([np.empty(0, np.int32), *terms])
         order = np.argsort(every, kind="stable")
         self._docs = np.concatenate([np.empty(0, np.int32), *docs])[order].astype(np.int32)
         self._impacts = np.concatenate([np.empty(0, np.float32), *impacts])[order]
+        self._shares = np.concatenate([np.empty(0, np.uint8), *shares])[order]
         self._starts = np.searchsorted(every[order], np.arange(len(self._ids) + 1))
 
-    def _batch(self, tools: Sequence[Tool], words: Words) -> tuple[NDArray[Any], NDArray[Any], Floats]:
-        """Tool number within the batch, term and impact of every distinct word of every tool."""
-        ids, tokens, fields = self._ids, array("i"), array("i")
+    def _batch(
+        self, tools: Sequence[Tool], words: Words
+    ) -> tuple[NDArray[Any], NDArray[Any], Floats, NDArray[np.uint8]]:
+        """Tool number within the batch, term, impact and share of every distinct word of every tool."""
+        ids, tokens, places = self._ids, array("i"), array("i")
         for at, tool in enumerate(tools):
-            for field, text in _texts(tool):
+            for field, text in fields(tool):
                 found = [ids.setdefault(term, len(ids)) for term in words.of(text)]
                 tokens.extend(found)
-                fields.extend([at * len(_WEIGHTS) + field] * len(found))
-        place = np.frombuffer(fields, np.int32).astype(np.int64)
-        lengths = np.bincount(place, minlength=len(tools) * len(_WEIGHTS))
+                places.extend([at * _FIELDS + field] * len(found))
+        place = np.frombuffer(places, np.int32).astype(np.int64)
+        lengths = np.bincount(place, minlength=len(tools) * _FIELDS).astype(np.float64)
+        name, kin = lengths[Field.NAME :: _FIELDS], lengths[Field.KIN :: _FIELDS]
+        name += _SHARES[Field.KIN] * kin
+        kin[:] = name
         known = max(len(ids), 1)
         keys, counts = np.unique(place * known + np.frombuffer(tokens, np.int32), return_counts=True)
         place, term = np.divmod(keys, known)
-        kind = place % len(_WEIGHTS)
+        kind = place % _FIELDS
         diluted = 1 - _DILUTION + _DILUTION * lengths[place] / _USUAL[kind]
         weight = _WEIGHTS[kind] * np.minimum(1 + np.log(counts), _REPEATED) / diluted
+        # Repeated in a name, a word says no more of it than once.
+        part = _SHARES[kind] / np.maximum(lengths[place], 1)
+        share = np.where(part > 0, np.clip(np.round(part * _WHOLE), 1, _WHOLE), 0)
         # A word's weights in the fields of one tool are added before they saturate.
-        pairs, which = np.unique(place // len(_WEIGHTS) * known + term, return_inverse=True)
+        pairs, which = np.unique(place // _FIELDS * known + term, return_inverse=True)
         total = np.bincount(which, weight, len(pairs))
+        largest = np.zeros(len(pairs), np.uint8)
+        np.maximum.at(largest, which, share.astype(np.uint8))
         doc, term = np.divmod(pairs, known)
-        return doc.astype(np.int32), term.astype(np.int32), (total / (total + _SATURATION)).astype(np.float32)
+        impact = (total / (total + _SATURATION)).astype(np.float32)
+        return doc.astype(np.int32), term.astype(np.int32), impact, largest
 
     def scores(self, query: str, inside: Mask | None = None) -> Floats:
         """How well each tool fits a query; 0 where it shares no word with it, or is not `inside`.
+
+        The rarest words are looked up first, and common ones only until a million tools have been read,
+        so that no query in a large scope takes long.
 
         Args:
             query: The query in plain words.
             inside: The tools there are for this caller; all of them when None.
         """
-        total = np.zeros(self._size, np.float32)
-        own = list(dict.fromkeys(Words().of(query)))[:_TERMS]
         size = self._size if inside is None else int(np.count_nonzero(inside))
-        for term in own:
-            exact = self._posting(term, inside, size)
-            worth = _UNKNOWN if exact is None else _KNOWN
-            others = [other for other in self._alike.get(term, ()) if other not in own]
-            near = [each for other in others if (each := self._posting(other, inside, size)) is not None]
-            if not near:
-                if exact is not None:
-                    total[exact[0]] += exact[1]
-                continue
-            # A word and its synonyms count once: the best of them, not their sum.
-            best = np.zeros(self._size, np.float32)
-            for docs, gains in near:
-                best[docs] = np.maximum(best[docs], worth * gains)
-            if exact is not None:
-                best[exact[0]] = np.maximum(best[exact[0]], exact[1])
-            total += best
+        terms = list(dict.fromkeys(Words().of(query)))[:_TERMS]
+        asked = [self._asked(term, terms, inside, size) for term in terms]
+        sums = _Sums.zeros(self._size)
+        room = _READ
+        for at, word in enumerate(sorted(asked, key=lambda word: word.tools)):
+            room -= word.tools
+            if room < 0 and at:
+                break
+            alike = word.alike if word.alike_tools <= room else ()
+            room -= word.alike_tools if alike else 0
+            self._add(word, alike, inside, size, sums)
+        explained = sums.said / np.float32(max(sum(word.rarity for word in asked), 1e-9))
+        whole = np.minimum(sums.covered, 1)
+        total: Floats = sums.fits * (1 + np.float32(_SAID_IN_FULL) * whole * explained * explained)
         return total
 
-    def _posting(self, term: str, inside: Mask | None, size: int) -> tuple[NDArray[Any], Floats] | None:
-        """The tools that have a term and what it adds to their score; None when no tool has it."""
+    def _asked(self, term: str, terms: Sequence[str], inside: Mask | None, size: int) -> _Asked:
+        """A word of a query, counted among the tools there are."""
+        tools = self._tools(term, inside)
+        near = {each: self._tools(each, inside) for each in self._alike.get(term, ()) if each not in terms}
+        alike = tuple(each for each, count in near.items() if count)
+        return _Asked(term, alike, _rarity(tools, size), tools, sum(near.values()))
+
+    def _tools(self, term: str, inside: Mask | None) -> int:
+        """How many tools have a term."""
+        run = self._run(term)
+        return run.stop - run.start if inside is None else int(np.count_nonzero(inside[self._docs[run]]))
+
+    def _run(self, term: str) -> slice:
         at = self._ids.get(term)
-        if at is None:
-            return None
-        run = slice(self._starts[at], self._starts[at + 1])
-        docs, impacts = self._docs[run], self._impacts[run]
+        return slice(0, 0) if at is None else slice(int(self._starts[at]), int(self._starts[at + 1]))
+
+    def _add(self, word: _Asked, alike: Sequence[str], inside: Mask | None, size: int, sums: _Sums) -> None:
+        """Add what a word gives to each tool that has it or a synonym of it."""
+        found = self._posting(word.term, inside, size)
+        if not alike:
+            sums.fits[found.docs] += found.gains
+            sums.covered[found.named] += found.shares
+            sums.said[found.named] += word.rarity
+            return
+        # A word and its synonyms count once: the best of them, not their sum.
+        best = _Sums.zeros(self._size)
+        worth = np.float32(_KNOWN if word.tools else _UNKNOWN)
+        for other in alike:
+            near = self._posting(other, inside, size)
+            best.fits[near.docs] = np.maximum(best.fits[near.docs], worth * near.gains)
+            best.covered[near.named] = np.maximum(best.covered[near.named], _MEANT * near.shares)
+            best.said[near.named] = _MEANT * word.rarity
+        best.fits[found.docs] = np.maximum(best.fits[found.docs], found.gains)
+        best.covered[found.named] = np.maximum(best.covered[found.named], found.shares)
+        best.said[found.named] = word.rarity
+        for total, part in zip(sums, best, strict=True):
+            total += part
+
+    def _posting(self, term: str, inside: Mask | None, size: int) -> _Posting:
+        """The tools that have a term."""
+        run = self._run(term)
+        docs, impacts, shares = self._docs[run], self._impacts[run], self._shares[run]
         if inside is not None:
             seen = inside[docs]
-            docs, impacts = docs[seen], impacts[seen]
-        if not len(docs):
-            return None
-        # Lucene's form, which stays above zero for words that every tool has, so tiny catalogs work.
-        rarity = math.log(1 + (size - len(docs) + 0.5) / (len(docs) + 0.5))
-        return docs, impacts * np.float32(rarity)
+            docs, impacts, shares = docs[seen], impacts[seen], shares[seen]
+        called = np.flatnonzero(shares)
+        gains = impacts * np.float32(_rarity(len(docs), size))
+        return _Posting(docs, gains, docs[called], shares[called].astype(np.float32) / np.float32(_WHOLE))
 
     @cached_property
     def _alike(self) -> Mapping[str, tuple[str, ...]]:
         return alternatives(Words().of)
 
 
-def _texts(tool: Tool) -> Iterator[tuple[int, str]]:
-    """The searched texts of a tool, each with its field."""
-    known = (spelling(tool.name), spelling(tool.short_name))
-    own = "" if spelling(tool.original) in known else tool.original
-    yield _NAME, f"{tool.short_name} {own}"[: _CHARS[_NAME]]
-    yield _NAMESPACE, tool.namespace[: _CHARS[_NAMESPACE]]
-    yield _DESCRIPTION, tool.description[: _CHARS[_DESCRIPTION]]
-    yield _LABELS, _joined(tool.labels, _LABELS)
-    properties: Any = tool.input_schema.get("properties")
-    if not isinstance(properties, Mapping):
-        return
-    some = list(islice(properties.items(), _PROPERTIES))
-    schemas = [schema for _, schema in some if isinstance(schema, Mapping)]
-    yield _PARAMETERS, _joined((name for name, _ in some), _PARAMETERS)
-    yield _ABOUT_PARAMETERS, _joined((schema.get("description") for schema in schemas), _ABOUT_PARAMETERS)
-    listed = (schema.get("enum") for schema in schemas)
-    values = (value for each in listed if isinstance(each, list) for value in each[:_ENUM])
-    yield _VALUES, _joined(values, _VALUES)
-
-
-def _joined(texts: Iterable[object], field: int) -> str:
-    """The texts among these in one, none read further than the field's limit."""
-    parts, room = [], _CHARS[field]
-    for text in texts:
-        if isinstance(text, str) and room > 0:
-            parts.append(text[:room])
-            room -= len(text) + 1
-    return " ".join(parts)
+def _rarity(tools: int, size: int) -> float:
+    # Lucene's form, which stays above zero for words that every tool has, so tiny catalogs work.
+    return math.log(1 + (size - tools + 0.5) / (tools + 0.5))

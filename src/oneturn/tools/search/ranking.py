@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,11 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import ConfigError
 from ...types import Effect, Tool
 from .embedding import Embedder
 from .postings import Floats, Mask, Postings
 from .vectors import Vectors
 from .words import spelling
+
+log = logging.getLogger("oneturn.search")
 
 _FULL_NAME, _OTHER_NAME = 3.0, 2.0  # above any relevance, which ends at 1
 _ALONE = 0.25  # how far between an embedder's floor and 1 a tool must be that shares no word with the query
@@ -35,7 +39,9 @@ class Ranking:
         self._names = [tool.name for tool in tools]
         self._postings = Postings(tools)
         self._embedder = embedder
-        self._vectors = Vectors(tools, embedder, folder) if embedder is not None else None
+        self._folder = folder
+        self._vectors: Vectors | None = None
+        self._near("")  # makes the vectors
         self._effects = _by(tool.effect for tool in tools)
         self._sources = _by(tool.source for tool in tools)
         self._labels = _places((label, at) for at, tool in enumerate(tools) for label in tool.labels)
@@ -91,8 +97,8 @@ class Ranking:
     def _scores(self, query: str, inside: Mask | None) -> Floats:
         """How well each tool fits one query, 1 being the best hit and an exact name above it."""
         scores = _relative(self._postings.scores(query, inside))
-        if self._vectors is not None and self._embedder is not None:
-            near = self._vectors.similarities(query)
+        near = self._near(query)
+        if near is not None and self._embedder is not None:
             if inside is not None:
                 near = np.where(inside, near, 0)
             # Everything is a little like everything: what is below the floor has nothing to do with the
@@ -104,6 +110,24 @@ class Ranking:
         for at, score in self._named(query, inside):
             scores[at] = score
         return scores
+
+    def _near(self, query: str) -> Floats | None:
+        """How close each tool is in meaning; None without an embedder, or when it fails this time.
+
+        A model that is not to be reached, say, must end no run: words alone still find most tools.
+        """
+        if self._embedder is None:
+            return None
+        try:
+            if self._vectors is None:
+                self._vectors = Vectors(self._tools, self._embedder, self._folder)
+            return self._vectors.similarities(query) if query else None
+        except ConfigError:
+            raise
+        except Exception:
+            name = self._embedder.name
+            log.warning("The embedder %s failed; tools are searched by words alone.", name, exc_info=True)
+            return None
 
     def _named(self, query: str, inside: Mask | None) -> list[tuple[int, float]]:
         """The tools called by a query: by their full name, short name or source's own."""

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...errors import ConfigError
 from ...types import Tool
 from .embedding import Embedder
+from .texts import head
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
@@ -34,7 +35,7 @@ _JOINT = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][^\W\d_A-Z])|[
 
 
 class Vectors:
-    """A vector for each of some tools.
+    """A vector for each of some tools, of what says the most of it and of all its text, half and half.
 
     Args:
         tools: The tools, in the order in which they are numbered.
@@ -47,7 +48,7 @@ class Vectors:
 
     def __init__(self, tools: Sequence[Tool], embedder: Embedder, folder: Path | None = None) -> None:
         self._embedder = embedder
-        texts = [_text(tool) for tool in tools]
+        texts = [_text(tool) for tool in tools] + [_head(tool) for tool in tools]
         keys = [hashlib.sha256(text.encode("utf-8", "replace")).digest()[:_KEY] for text in texts]
         kept = _read(folder, embedder.name) if folder is not None else _NOTHING
         made = self._missing(dict(zip(keys, texts, strict=True)), kept)
@@ -60,7 +61,12 @@ class Vectors:
         rows = {key: at for at, key in enumerate([*kept.keys, *made.keys])}
         parts = [part.matrix for part in (kept, made) if len(part.keys)]
         matrix = np.concatenate(parts) if parts else np.zeros((0, 0), np.float16)
-        self._matrix = matrix[[rows[key] for key in keys]].astype(np.float32)
+        places = [rows[key] for key in keys]
+        # In a long text a tool's name is one word among hundreds; as a text of its own it is half of all.
+        self._matrix = matrix[places[: len(tools)]].astype(np.float32)
+        self._matrix += matrix[places[len(tools) :]]
+        lengths = np.sqrt(np.vecdot(self._matrix, self._matrix))
+        self._matrix /= np.where(lengths > 0, lengths, 1)[:, np.newaxis]
 
     def similarities(self, query: str) -> Floats:
         """The cosine of each tool with a query, in [-1, 1]; 0 for a text that means nothing."""
@@ -174,3 +180,9 @@ def _text(tool: Tool) -> str:
     some = islice(properties, _PARAMETERS) if isinstance(properties, Mapping) else ()
     parameters = " ".join(str(key)[:_PARAMETERS] for key in some)[:_PARAMETERS]
     return f"{name}: {tool.description[:_DESCRIPTION]} {_JOINT.sub(' ', parameters)}".strip().lower()
+
+
+def _head(tool: Tool) -> str:
+    """What says the most of a tool, written as `_text` is."""
+    name, summary = head(tool)
+    return f"{_JOINT.sub(' ', name)}: {summary} ".strip().lower()

@@ -107,8 +107,8 @@ class ShapeFile:
     def _write(self, tools: Mapping[str, Any]) -> None:
         fresh = self.path.with_name("shapes.json.new")  # one name will do, since we hold the lock
         text = json.dumps({"version": _VERSION, "tools": tools}, separators=(",", ":"))
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            os.chmod(fresh, 0o600)
+        fresh.unlink(missing_ok=True)  # left by a crash; or a link, which must not be written through
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from .names import is_field_name
 from .shape import MAX_DEPTH, MAX_FIELDS, WORDS, Field, Record, Shape
 
 T = TypeVar("T")
@@ -39,6 +40,8 @@ def load(data: Any, depth: int = MAX_DEPTH) -> Shape:
     fields = _typed(data, "fields", dict)
     if len(fields) > MAX_FIELDS:
         raise ValueError("too many fields")
+    if not all(map(is_field_name, fields)):
+        raise ValueError("a key that would never have been kept")
     shape.record = Record(
         fields={
             name: Field(load(each, depth - 1), _typed(each, "always", bool), _typed(each, "again", bool))

@@ -25,12 +25,14 @@ class CheckerStub:
 
     `methods` maps a method as the checker prints it (`_github_issues.create`) to the tool it
     stands for. `declared` maps a TypedDict that is, or is part of, the declared result of a tool
-    to that tool; with several, the first.
+    to that tool; with several, the first. `loose` are those of them whose values may have other keys:
+    a JSON Schema that does not rule them out lets them pass.
     """
 
     text: str
     methods: Mapping[str, str]
     declared: Mapping[str, str]
+    loose: frozenset[str] = frozenset()
 
 
 def checker_stub(tools: Sequence[Tool], bare: Mapping[str, str] = _NOTHING) -> CheckerStub:
@@ -74,6 +76,7 @@ class _Module:
         self.classes: dict[str, _Class] = {}
         self.methods: dict[str, str] = {}
         self.declared: dict[str, str] = {}
+        self.loose: set[str] = set()
         self.open: set[str] = set()  # shapes that are open to other keys
         self.root = self._class("")
         for tool in tools:
@@ -102,7 +105,7 @@ class _Module:
         shapes = [typed_dict(placed, self.spelling, self._refer) for placed in self._closed()]
         lines = [self.spelling.imports, *shapes, *bodies, f"tools: {self._type(self.root)}"]
         lines += [line for name, meaning in self.bare.items() if (line := self._bare(name, meaning))]
-        return CheckerStub("\n".join([*lines, ""]), self.methods, self.declared)
+        return CheckerStub("\n".join([*lines, ""]), self.methods, self.declared, frozenset(self.loose))
 
     def _closed(self) -> Iterable[Placed]:
         return [placed for placed in self.declarations.placed if placed.name not in self.open]
@@ -132,8 +135,10 @@ class _Module:
         gives, given = self.declarations.add(types.result.shapes, owner)
         takes, taken = self.declarations.add(types.arguments.shapes, owner)
         self.open |= {placed.name for placed in (*given, *taken) if placed.shape.open}
-        for shape in gives.values():
+        for own, shape in gives.items():
             self.declared.setdefault(shape, tool.name)
+            if tool.source != "python" and not types.result.shapes[own].closed:
+                self.loose.add(shape)
         self.methods[f"{place.name}.{name}"] = tool.name
         result = self.spelling.write(types.result.type, lambda shape: self._refer(gives[shape]))
         return f"    async def {name}({self._parameters(types.arguments, takes)}) -> {result}: ..."

@@ -75,10 +75,14 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An object with known keys. `open` says that the schema allows others on purpose."""
+    """An object with known keys. `open`: others are allowed on purpose; `closed`: they are ruled out.
+
+    Most schemas say neither, and then other keys may be there all the same.
+    """
 
     keys: tuple[Key, ...]
     open: bool = False
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,9 @@ class _Reader:
         self.names: set[str] = set()
         self.waiting: deque[tuple[str, Mapping[str, Any]]] = deque()
         self.known: dict[str, Members] = {}  # by reference
+        # Both by identity, so the schemas are kept: what merges itself by way of a reference ends here.
+        self.merged: dict[int, tuple[Mapping[str, Any], Members]] = {}
+        self.flattened: dict[int, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
         self.open: set[str] = set()  # references being read: meeting one again is recursion
 
     def expression(self, schema: object, hint: str) -> str:
@@ -186,7 +193,9 @@ class _Reader:
         if reference is None and "allOf" not in schema:
             return self.kinds(schema, hint, level)
         if not isinstance(reference, str) or not _SHAPING.isdisjoint(schema.keys() - {"$ref"}):
-            return self.kinds(self.flat(schema), hint, level)
+            if id(schema) not in self.merged:
+                self.merged[id(schema)] = (schema, self.kinds(self.flat(schema), hint, level))
+            return self.merged[id(schema)][1]
         if reference not in self.known:
             if reference in self.open:
                 return (ANY,)  # recursion with no object on the way, which has no name to stop at
@@ -204,6 +213,8 @@ class _Reader:
             return {}
         if "$ref" not in schema and "allOf" not in schema:
             return schema
+        if id(schema) in self.flattened:
+            return self.flattened[id(schema)][1]
         own = {word: schema[word] for word in islice(schema, _MAX_WORDS) if word not in ("$ref", "allOf")}
         parts: list[Mapping[str, Any]] = [own]
         if isinstance(schema.get("$ref"), str):
@@ -211,7 +222,9 @@ class _Reader:
         merged = schema.get("allOf")
         if isinstance(merged, list | tuple):
             parts += [self.flat(part, depth + 1) for part in merged[:_MAX_BRANCHES]]
-        return parts[1] if not own and len(parts) == 2 else self.merge(parts)
+        found = parts[1] if not own and len(parts) == 2 else self.merge(parts)
+        self.flattened[id(schema)] = (schema, found)
+        return found
 
     def merge(self, parts: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
         """One schema that accepts at least what all of `parts` accept together."""
@@ -350,7 +363,8 @@ class _Reader:
             keys[name] = Key(name, self.expression(part, hint), name in needed, about)
         for name in islice(needed, _MAX_KEYS):
             keys.setdefault(name, Key(name, ANY, True))
-        return Shape(tuple(keys.values()), open_to_others)
+        closed = schema.get("additionalProperties") is False and not open_to_others
+        return Shape(tuple(keys.values()), open_to_others, closed)
 
     def name(self, hint: str) -> str:
         base = hint or "Shape"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, zip_longest
 
 from ...types import Tool
@@ -185,7 +186,7 @@ class _Page:
             hidden = [self.hints.pop(placed.links[name], "") for name in references(key.type)]
             return "; ".join(filter(None, [about, *hidden]))
 
-        part = Placed(placed.name, Shape(keys[:count], placed.shape.open), placed.links)
+        part = Placed(placed.name, replace(placed.shape, keys=keys[:count]), placed.links)
         text = typed_dict(part, PLAIN, self._refer, said)
         notes = [f"{len(keys) - count} more keys"] if count < len(keys) else []
         notes += ["other keys are allowed"] if placed.shape.open else []

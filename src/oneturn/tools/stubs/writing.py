@@ -154,6 +154,8 @@ def typed_dict(
         lines.append(f"    {name}: {kind}{end}{f'  # {said}' if said else ''}")
     if by_call:
         lines.append(f"}}{total_text})")
+    elif not keys:
+        lines.append("    pass")
     return "\n".join(lines)
 
 
