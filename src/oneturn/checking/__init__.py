@@ -2,8 +2,9 @@
 
 Four things stop a script: a tool that is not there, arguments the gate would refuse, a call that
 is not awaited, and reading a key that the declared result does not have. The rule behind each of
-them is that there are no false alarms: a script is stopped only when what it does would fail for
-certain, in the gate's own judgement. Everything less certain is a warning.
+them is that there are no false alarms: a script is stopped only for what would fail for certain
+when it is reached, in the gate's own judgement. Everything less certain is a warning. What the
+return type of a Python function says is taken at its word.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from oneturn.tools.scope import Scope
 from oneturn.types import Call, CallRecord, CallStatus, Failure, Limits, Tool
 
 if TYPE_CHECKING:
-    from .cache import Store
+    from .store import Store
 
 SHOWN = 200
 """Characters shown of a name or a path the script made up."""

@@ -17,6 +17,7 @@ from functools import cached_property
 from .features import imported
 from .parse import Program, chain
 
+_MANY_USES = 100  # of one name; where there are more, each is taken to be in order
 _OURS = frozenset({"runtime", "final_answer", "ToolError"})
 _DYNAMIC = frozenset({"exec", "eval", "globals", "locals", "vars", "setattr", "delattr"})
 _DISCOVERY = frozenset({"list_tools", "search_tools", "get_tool_info", "hasattr", "getattr", "dir"})
@@ -141,7 +142,8 @@ class Reach:
                 found = any(_names(handler, errors) for handler in parent.handlers)
             elif isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 waits = isinstance(parent, ast.AsyncFunctionDef)
-                found = any(self._use_handled(use, waits, errors) for use in self._outer_uses(parent))
+                uses = self._outer_uses(parent)
+                found = len(uses) > _MANY_USES or any(self._use_handled(use, waits, errors) for use in uses)
             elif isinstance(parent, ast.Lambda):
                 found = self._named_anywhere(errors)
             child, parent = parent, self.program.parents.get(parent)
@@ -217,7 +219,8 @@ class Reach:
             plain = not parent.decorator_list and not isinstance(
                 self.program.parents.get(parent), ast.ClassDef
             )
-            return not plain or any(map(self.reachable, self._outer_uses(parent)))
+            uses = self._outer_uses(parent)
+            return not plain or len(uses) > _MANY_USES or any(map(self.reachable, uses))
         return True
 
     def _after_end(self, child: ast.stmt, parent: ast.AST) -> bool:

@@ -31,7 +31,7 @@ _FIELDS = len(Field)
 
 # How much a word in a field counts, and the usual number of words (a longer text dilutes each of them).
 # One of the name and the namespace's last part are as long as both: they are one name.
-_WEIGHTS = np.array([5.0, 1.0, 1.5, 1.0, 1.0, 2.0, 0.5, 0.35, 1.0, 1.0])
+_WEIGHTS = np.array([5.0, 1.0, 1.5, 1.0, 1.0, 1.0, 0.5, 0.35, 1.0, 1.0])
 _USUAL = np.array([4, 4, 8, 2, 30, 8, 6, 40, 10, 2])
 # What a word is worth as a part of what a tool is called or says of itself, which counts less.
 _SHARES = np.array([1.0, 0.5, 0.75, 0, 0, 0, 0, 0, 0, 0])
@@ -43,7 +43,7 @@ _WHOLE = 255  # the share of a name that is all of it, as it is kept
 
 _TERMS = 100  # distinct words of one query that are looked up
 _BATCH = 2_000  # tools turned into numbers at a time
-_READ = 1_000_000  # tools that one query's words are looked up in, summed over the words
+_READ = 500_000  # tools that one query's words are looked up in, summed over the words
 _KNOWN, _UNKNOWN = 0.3, 0.5  # what a synonym is worth: of a word that some tool has, and that none has
 _MEANT = 0.5  # how far a synonym counts as having said a word of a name
 
@@ -142,7 +142,7 @@ class Postings:
     def scores(self, query: str, inside: Mask | None = None) -> Floats:
         """How well each tool fits a query; 0 where it shares no word with it, or is not `inside`.
 
-        The rarest words are looked up first, and common ones only until a million tools have been read,
+        The rarest words are looked up first, and common ones only until half a million tools have been read,
         so that no query in a large scope takes long.
 
         Args:
