@@ -125,6 +125,8 @@ def test_the_first_sentence_says_more_than_the_rest_and_markup_says_nothing() ->
     index = SearchIndex([first, later, *TOOLS])
     assert names(index.search("archive invoices")) == ["a.one", "a.aone"]
     assert names(index.search("strong")) == []
+    wrapped = [tool("b.one", "Archives old\n    invoices."), tool("b.aone", "Archives old\n\ninvoices.")]
+    assert names(SearchIndex(wrapped).search("archive invoices")) == ["b.one", "b.aone"]
     assert names(SearchIndex([tool("a.one", "Of <owner> and a < b > c.")]).search("owner")) == ["a.one"]
 
 

@@ -40,7 +40,7 @@ _MARKUP = re.compile(
     r"</?(?:a|b|blockquote|br|code|div|em|h[1-6]|hr|i|img|li|[ou]l|p|pre|span|strong|su[bp]|table|tbody|t[dhr]|thead)"
     r"\b[^<>]{0,500}>"
 )
-_SENTENCE_END = re.compile(r"\n|[.!?](?=\s|$)|[。！？]")
+_SENTENCE_END = re.compile(r"\n\s*\n|[.!?](?=\s|$)|[。！？]")  # a line may be wrapped, so it is no end
 _PLACE = re.compile(r"[A-Za-z]+ /")
 
 
@@ -80,7 +80,7 @@ def head(tool: Tool) -> tuple[str, str]:
 
 
 def _sentences(text: str) -> tuple[str, str]:
-    """The first sentence or line of a text without its markup, and the rest."""
+    """The first sentence or paragraph of a text without its markup, and the rest."""
     plain = _MARKUP.sub(" ", text).strip()
     end = _SENTENCE_END.search(plain, 0, CHARS[Field.SUMMARY])
     at = end.end() if end else CHARS[Field.SUMMARY]
