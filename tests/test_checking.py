@@ -177,7 +177,7 @@ def test_a_call_that_is_stopped_is_one_the_gate_refuses(
     """Some values are literals in the script and some are hidden behind a computation."""
     tool = Tool("lab.f", "", schema)
     scope = Scope([tool], [Allow.of("*")])
-    setup: list[str] = []
+    setup: list[str] = ["def some(index):\n    return index"]
 
     def spelt(value: Any, hidden: bool) -> str:
         if hidden:

@@ -470,7 +470,9 @@ def _make_state_folder(folder: Path) -> None:
 
 
 def _cache_rules(cache: Mapping[str, CacheRule | float] | None) -> dict[str, CacheRule]:
-    return {
-        pattern: rule if isinstance(rule, CacheRule) else CacheRule(rule)
-        for pattern, rule in (cache or {}).items()
-    }
+    rules: dict[str, CacheRule] = {}
+    for pattern, rule in (cache or {}).items():
+        if not isinstance(rule, CacheRule | int | float) or isinstance(rule, bool):
+            raise ConfigError(f"cache[{pattern!r}] is {rule!r}; give a CacheRule, or seconds as a number.")
+        rules[pattern] = rule if isinstance(rule, CacheRule) else CacheRule(rule)
+    return rules

@@ -83,10 +83,7 @@ class McpSettings(_Section):
 
 
 class AuthSettings(_Section):
-    """A credential: `bearer`, or `api_key`, or `username` and `password`, or those of an OAuth client.
-
-    `place` and `name` say where an API key goes when the document does not.
-    """
+    """A credential. `place` and `name` say where an API key goes when the document does not."""
 
     bearer: str | None = Field(None, repr=False)
     api_key: str | None = Field(None, repr=False)
@@ -130,7 +127,9 @@ class CacheSettings(_Section):
     @model_validator(mode="before")
     @classmethod
     def _seconds_alone(cls, given: Any) -> Any:
-        return {"ttl": given} if isinstance(given, int | float) and not isinstance(given, bool) else given
+        if isinstance(given, str | bool):
+            raise ValueError("give seconds as a number, or a table of ttl and per")
+        return {"ttl": given} if isinstance(given, int | float) else given
 
 
 class ServerSettings(_Section):

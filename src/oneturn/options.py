@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from .errors import ConfigError
 from .types import CacheRule, Effect, ResultRule
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ class Options:
     search: SearchMode | Embedder = "lexical"
     state: Path | None = None
     lock: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError when there is no such way to search."""
+        if isinstance(self.search, str) and self.search not in get_args(SearchMode):
+            modes = ", ".join(get_args(SearchMode))
+            raise ConfigError(f"search is {self.search!r}; use one of {modes}, or an Embedder.")
 
     def over(self, given: Mapping[str, Any]) -> Options:
         """These options with those that are given, and not None, laid over them.

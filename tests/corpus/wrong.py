@@ -9,6 +9,11 @@ WRONG: dict[str, tuple[str, str]] = {
     "a misspelt tool": ("await tools.shop.get_ordr(1)", "NameError"),
     "a misspelt tool by its namespace": ("await shop.lst_orders()", "NameError"),
     "a misspelt short name": ("await list_oders()", "NameError"),
+    "a misspelt function without await": ("total = smu([1, 2])\ntotal + 1", "NameError"),
+    "a misspelt function in a condition": (
+        "if is_clean([]).real:\n    return 1\nreturn 2",
+        "NameError",
+    ),
     "an unknown namespace": ("await tools.store.get_order(1)", "NameError"),
     "an unknown tool after a call": ("await get_order(1)\nawait shop.refund(1)", "NameError"),
     "an unknown tool in a loop": ("for n in [1]:\n    await shop.refund(n)", "NameError"),

@@ -329,6 +329,17 @@ def test_a_shape_none_of_whose_keys_can_be_shown_is_still_python(keys: dict[Any,
     ast.parse(checker_stub([tool]).text)
 
 
+def test_a_choice_with_quotes_beside_a_shape_leaves_the_stub_without_complaints(
+    ty: Callable[[str, str], str],
+) -> None:
+    choice = {"anyOf": [{"enum": ['it\'s "so"']}, inputs({"id": {"type": "string"}})]}
+    for key in ("plain", "odd key"):
+        tool = Tool("lab.f", output_schema=inputs({key: choice, "n": {"type": "integer"}}, key, "n"))
+        stub = checker_stub([tool])
+        assert not [line for line in ty("", stub.text).splitlines() if "empty-body" not in line]
+        assert "`n`" in ty(stub.text, "(await tools.lab.f())['n'].n")
+
+
 # Types against schemas
 
 

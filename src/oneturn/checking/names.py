@@ -7,6 +7,8 @@ decides, so nothing is said about a tool outside it but that it is not allowed.
 from __future__ import annotations
 
 import ast
+import builtins
+import difflib
 from collections.abc import Iterator
 
 from ..gate.base import Budget, Context, Request, cut
@@ -42,7 +44,7 @@ def _is_meant_as_tool(call: Reached, scope: Scope) -> bool:
     if status == "allowed" or _is_inside_tool(call.name, scope):
         return False
     root, dot, _ = call.name.partition(".")
-    inside = bool(dot) and root in scope.top_level
+    inside = not dot or root in scope.top_level  # a lone name nobody has defined can be nothing else
     return not call.bare or call.awaited or status != "unknown" or inside
 
 
@@ -84,7 +86,10 @@ def _problem(
     if not isinstance(failure, Failure):
         return None  # it has come into scope this very moment
     near = scope.nearest(name) if failure.kind == "NameError" else []
-    if near:
+    own = difflib.get_close_matches(name, {*dir(builtins), *program.bindings}, 1) if len(name) < 100 else []
+    if failure.kind == "NameError" and own:
+        hint = f"Write {own[0]}."
+    elif near:
         hint = f"Write tools.{near[0]} or see runtime.get_tool_info('{near[0]}')."
     elif scope.status(name) == "forbidden":
         hint = "Use a tool that runtime.list_tools() shows, or leave this step to the person you work for."

@@ -126,6 +126,8 @@ class Prepared:
             "--allow": self.allow or (),
             "effects": settings.effects,
             "results": settings.results,
+            "notes": settings.notes,
+            "cache": settings.cache,
             "server.direct": settings.server.direct if direct is None else direct,
         }
 
@@ -175,8 +177,9 @@ def unmatched(app: CodeMode, patterns: Patterns) -> list[str]:
 
     if app.problems:
         return []
-    names = [tool.name for tool in app.catalog.tools]
-    globs = sorted({f"{tool.namespace}.*" for tool in app.catalog.tools if tool.namespace})
+    tools = [*app.catalog.tools, *(held.tool for held in app.catalog.held.values())]
+    names = [tool.name for tool in tools]
+    globs = sorted({f"{tool.namespace}.*" for tool in tools if tool.namespace})
     told = []
     for place, each in patterns.items():
         for pattern in each:

@@ -168,7 +168,9 @@ def accept(
 async def _open(app: CodeMode, lines: bool) -> None:
     """Fill the catalog, with what sources there are. Raises ConfigError without a place for a lock file."""
     if app.catalog.pins.path is None:
-        raise ConfigError("There is no oneturn.toml here, and so no oneturn.lock; `oneturn init` writes one.")
+        raise ConfigError(
+            "Pins are kept beside an oneturn.toml, and none is in use; `oneturn init` writes one."
+        )
     async with opened(app, tolerate=True, lines=lines):
         pass
 

@@ -19,9 +19,11 @@ from .common import (
     JsonOption,
     Verbose,
     exits,
+    how_to_allow,
     note,
     opened,
     prepare,
+    unmatched,
     write,
     write_json,
     write_table,
@@ -30,6 +32,7 @@ from .common import (
 if TYPE_CHECKING:
     from ..app import CodeMode
     from ..tools.scope import Scope
+    from .common import Prepared
 
 tools = typer.Typer(help="List, search and describe the tools a script may call.", no_args_is_help=True)
 
@@ -70,7 +73,8 @@ def list_tools(
 ) -> None:
     """List the tools a script may call."""
     with exits(as_json):
-        built = prepare(app, config, allow).app
+        prepared = prepare(app, config, allow)
+        built = prepared.app
         asyncio.run(_open(built, verbose))
         allowed = {tool.name for tool in built.tools()}
         held = built.catalog.held
@@ -103,7 +107,7 @@ def list_tools(
         if chosen and sys.stdout.isatty():
             write(f"\n{_legend(chosen)}\n")
         if not allowed:
-            note(_how_to_allow(built))
+            note(_nothing_allowed(prepared))
         if held:
             note(f"Held until somebody accepts it: {len(held):,} of the tools; see `oneturn tools diff`.")
         _tell_left_out(built.catalog.dropped, everything)
@@ -128,7 +132,8 @@ def search_tools(
 ) -> None:
     """Find tools by what they do; the answer is the one a model gets."""
     with exits(as_json):
-        built = prepare(app, config, allow).app
+        prepared = prepare(app, config, allow)
+        built = prepared.app
         asyncio.run(_open(built, verbose))
         view = built.view()
         try:
@@ -146,7 +151,7 @@ def search_tools(
 
         write(f"{search_text(result, len(view.scope.tools), detail, view.full)}\n")
         if not view.scope.tools:
-            note(_how_to_allow(built))
+            note(_nothing_allowed(prepared))
 
 
 @tools.command("show")
@@ -160,12 +165,13 @@ def show_tool(
 ) -> None:
     """Show everything about one tool."""
     with exits(as_json):
-        built = prepare(app, config, allow).app
+        prepared = prepare(app, config, allow)
+        built = prepared.app
         asyncio.run(_open(built, verbose))
         view = built.view()
         tool = view.scope.get(name)
         if tool is None:
-            raise ConfigError(_not_there(built, view.scope, name))
+            raise ConfigError(_not_there(prepared, view.scope, name))
         if as_json:
             write_json(
                 {
@@ -244,24 +250,28 @@ def _tell_left_out(dropped: Mapping[str, str], everything: bool) -> None:
         note(f"left out: {name}: {reason}")
 
 
-def _how_to_allow(app: CodeMode) -> str:
+def _nothing_allowed(prepared: Prepared) -> str:
+    app = prepared.app
     exist = app.catalog.tools
     if not exist and app.sources:
         return f"There are no tools here: {', '.join(app.sources)} offered none."
     if not exist:
         return "There are no tools here: name an app with --app, or servers with --config or an oneturn.toml."
+    unmatched_ = unmatched(app, {"allow": prepared.settings.allow or (), "--allow": prepared.allow or ()})
+    if unmatched_:
+        return f"Nothing of {len(exist):,} is allowed (--all shows them). {'; '.join(unmatched_)}."
     example = f"{exist[0].namespace}.*" if exist[0].namespace else exist[0].name
     return (
-        f"None of the {len(exist):,} tools is allowed (--all shows them). Allow some with "
-        f"--allow '{example}', or in "
-        f'oneturn.toml with allow = ["{example}"].'
+        f"Nothing of {len(exist):,} is allowed (--all shows them). To allow some, such as '{example}': "
+        f"{how_to_allow(prepared, example)}."
     )
 
 
-def _not_there(app: CodeMode, scope: Scope, name: str) -> str:
+def _not_there(prepared: Prepared, scope: Scope, name: str) -> str:
+    app = prepared.app
     known = app.catalog.get(name.removeprefix("tools."))
     if known is not None:
-        return f"{known.name} exists and is not allowed; allow it with --allow '{known.name}'."
+        return f"{known.name} exists and is not allowed; to allow it: {how_to_allow(prepared, known.name)}."
     if name.removeprefix("tools.") in app.catalog.held:
         return f"{name} is held until its definition is accepted; see `oneturn tools diff {name}`."
     near = scope.nearest(name)

@@ -146,6 +146,8 @@ def typed_dict(
         kind = spelling.write(key.type, lambda name: refer(placed.links[name]))
         if by_call and SHAPE in key.type:
             kind = quoted(kind, len(kind) * 10)  # evaluated where it stands, maybe before the name exists
+            if "\\" in kind:  # no type checker reads a quoted type with an escape in it
+                kind = f"{spelling.typing}Any"
         if key.required != total:
             kind = f"{spelling.typing}{'Required' if key.required else 'NotRequired'}[{kind}]"
         end = "," if by_call else ""
