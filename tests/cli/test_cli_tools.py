@@ -28,7 +28,7 @@ def test_when_nothing_is_allowed_it_says_how_to_allow(project):
     ran = project.run("tools", "list", "--app", "shop:open_app")
     assert (ran.code, ran.out) == (0, "")
     assert "--allow 'ping'" in ran.err
-    assert 'allow = ["ping"]' in ran.err
+    assert "add it to allow in oneturn.toml" in ran.err
 
 
 def test_all_also_shows_what_is_not_allowed(project):
