@@ -126,7 +126,7 @@ def test_what_could_not_be_looked_at_is_not_called_fine(bank, broken_server):
 
 def test_an_app_without_settings_has_no_lock(project):
     ran = project.run("tools", "pin", "--app", "shop:app")
-    assert (ran.code, "no oneturn.lock; `oneturn init` writes one" in ran.err) == (2, True)
+    assert (ran.code, "none is in use; `oneturn init` writes one" in ran.err) == (2, True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema_rs import validator_for
 
@@ -290,6 +290,8 @@ class TestNeverValues:
         words = set(json.dumps(schema).replace('"', " ").split())
         assert not words & {"enum", "const", "default", "examples", "title", "$defs"}
 
+    @example(one=[{}, {}, {}, {}, {"id": None}], two=[{"id": "x"}, {"id": "x"}])
+    @example(one=[{"id": "x"}, {"id": "x"}], two=[{}, {}, {}, {}, {"id": None}])
     @settings(max_examples=40, deadline=None)
     @given(one=st.lists(VALUES, min_size=1, max_size=6), two=st.lists(VALUES, min_size=1, max_size=6))
     def test_two_processes_that_learn_at_once_know_both(self, one, two, tmp_path_factory):

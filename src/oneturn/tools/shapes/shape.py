@@ -21,6 +21,7 @@ a person: until the fifth call, or when every call has the same few, such keys a
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -189,10 +190,14 @@ class Record:
         lacking |= set() if other.open else mine.keys() - theirs.keys()
         for name in mine.keys() - theirs.keys():
             mine[name].always = False
+            if other.others is not None:  # it may have met this key and not kept it
+                mine[name].shape.join(copy.deepcopy(other.others))
         for name, each in theirs.items():
             known = mine.get(name)
             if known is None:
                 mine[name] = Field(each.shape, False, each.again, each.look)
+                if self.others is not None:
+                    each.shape.join(copy.deepcopy(self.others))
             else:
                 known.shape.join(each.shape)
                 known.always &= each.always
