@@ -116,7 +116,9 @@ async def _sources(prepared: Prepared, lines: bool) -> list[Check]:
             if name in app.problems:
                 checks.append(Check(f"source: {name}", "fail", app.problems[name]))
             elif n or name != "python":
-                checks.append(Check(f"source: {name}", "ok", f"{n:,} tools"))
+                dropped = sum(key.startswith(f"{name}.") for key in app.catalog.dropped)
+                more = f", {dropped:,} left out; see `oneturn tools list --all`" if dropped else ""
+                checks.append(Check(f"source: {name}", "ok", f"{n:,} tools{more}"))
         exist, allowed = len(app.catalog.tools), len(app.tools())
         hint = "; see `oneturn tools list --all`" if exist and not allowed else ""
         status: Status = "ok" if allowed else "warn"

@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from types import MappingProxyType
 from typing import Generic, TypeVar, get_args
 
@@ -223,7 +224,8 @@ class Catalog:
         listing = self._listing(tools, source, namespace, before, left_out or {})
         self._swap(source, listing)
         if before is None or listing.dropped != before.dropped:
-            _log(source, listing.dropped)
+            # What a source left out by itself is no news at every start; `dropped` has it.
+            _log(source, dict(islice(listing.dropped.items(), len(left_out or {}), None)))
 
     def remove(self, source: str) -> None:
         """Forget every tool of `source`; nothing happens when it has none."""

@@ -101,8 +101,9 @@ class Operation:
     """One operation and the tool it is offered as.
 
     `method` is upper case, `path` a template such as `/repos/{owner}`. `server_path` is the path
-    that the operation's first server URL carries (`/v1`, without a trailing slash; empty for none):
-    it goes between the configured base URL and `path` if that base has no path of its own.
+    that the operation's first server URL carries (`/v1`, without a trailing slash; empty for none).
+    It is never sent: the configured base URL stands for all of it, and where the API answers 404 it
+    tells what that base may lack.
     `query` are values the path itself states (`/?Action=List`). `own_server` is the server URL that
     the operation or its path declares for itself, if that is on another host than the document's.
     `security` are alternatives, each a mapping of scheme names to scopes; an empty mapping among
