@@ -158,7 +158,7 @@ class CodeMode(Toolbox):
         Raises:
             ConfigError: The app is open already, or a setting is not one of those allowed.
         """
-        if self._runtime is not None:
+        if self._is_open:
             raise ConfigError("Configure the app before it is opened.")
         if allow is not None:
             given = Allow.of(allow)
@@ -166,16 +166,21 @@ class CodeMode(Toolbox):
                 self._allow[0] = given
             else:
                 self._allow.append(given)
-        if options.get("cache"):
-            options["cache"] = _cache_rules(options["cache"])
-        self._options = self._options.over(options)
-        self._sources.use(self._make_catalog())
+        if options:  # else the lock file would be read again for nothing
+            if options.get("cache"):
+                options["cache"] = _cache_rules(options["cache"])
+            self._options = self._options.over(options)
+            self._sources.use(self._make_catalog())
+            self._checker = self._shapes = self._embedder = self._index = None  # made to the old options
         self._views.clear()
-        self._checker = self._shapes = self._embedder = self._index = None  # made to the old options
         self.name = self.name if name is None else name
         self.limits = self._functions.limits = limits or self.limits
 
     # --- life
+
+    @property
+    def _is_open(self) -> bool:
+        return self._runtime is not None
 
     async def open(self, *, tolerate: bool = False, progress: Callable[[str], None] | None = None) -> None:
         """Start every source and list its tools. `execute` does this by itself when needed.
@@ -199,7 +204,6 @@ class CodeMode(Toolbox):
                 await self._sources.close()
                 raise SourceError(" ".join(self.problems.values()))
             self._runtime = self._make_runtime()
-            self._is_open = True
             self._loop = asyncio.get_running_loop()
 
     def _make_runtime(self) -> Runtime:
@@ -235,7 +239,7 @@ class CodeMode(Toolbox):
 
     async def close(self) -> None:
         """Stop every run, worker and source. Idempotent."""
-        runtime, self._runtime, self._is_open = self._runtime, None, False
+        runtime, self._runtime = self._runtime, None
         if runtime is not None:
             await runtime.close()
         await self._sources.close()

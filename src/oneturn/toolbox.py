@@ -33,7 +33,11 @@ class Toolbox:
     def __init__(self, catalog: Catalog, functions: FunctionSource) -> None:
         self._functions = functions
         self._sources = Sources(catalog, functions)
-        self._is_open = False
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether it is too late to add a source."""
+        return False
 
     @overload
     def tool(

@@ -81,6 +81,17 @@ async def test_search_and_info(app):
     assert "Did you mean issues.delete" in info
 
 
+@pytest.mark.parametrize("query", ["create an issue", "add numbers", "fail", "something"])
+async def test_a_script_and_a_client_find_the_same_tools_in_the_same_order(app, query):
+    async with Client(build_server(app)) as client:
+        found = text(await client.call_tool("search_tools", {"queries": query, "detail": "names"}))
+        code = f"[each['name'] for each in runtime.search_tools({query!r})]"
+        result = await client.call_tool("execute_code", {"code": code})
+    names = result.structured_content["value"]
+    assert names == [match.tool.name for match in app.search(query).matches]
+    assert [line for line in found.splitlines() if line in names] == names
+
+
 async def test_search_mode_calls_by_name_through_the_gate(app):
     async with Client(build_server(app, mode="search")) as client:
         assert list(await tools_of(client)) == ["search_tools", "get_tool_info", "call_tool"]
