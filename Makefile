@@ -67,6 +67,7 @@ bench: $(READY)
 
 bench-all: bench $(BENCH_READY)
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.search_scale
 	$(BIN)/python -m benchmarks.tokens
 	$(BIN)/python -m benchmarks.retrieval
 	$(BIN)/python -m benchmarks.check

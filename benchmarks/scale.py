@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,9 +28,8 @@ from rich.table import Table
 from oneturn import CodeMode, ToolDefinitionError
 from oneturn.costs import listed
 from oneturn.server import build_server
+from oneturn.testing import FakeSource
 from oneturn.tokens import count
-from oneturn.tools.base import Result
-from oneturn.types import Tool
 
 from .data import document
 
@@ -63,36 +62,6 @@ class Row:
     search_p95_ms: float
     start_tokens: int
     plain_tokens: int
-
-
-class Made:
-    """A source of tools that were made up."""
-
-    name = "made"
-
-    def __init__(self, tools: Sequence[Tool]) -> None:
-        self._tools = tools
-
-    async def open(self) -> None:
-        """Nothing to start."""
-
-    async def list_tools(self) -> Sequence[Tool]:
-        """All of them."""
-        return self._tools
-
-    async def call(self, tool: Tool, arguments: Mapping[str, Any]) -> Result:
-        """None of them does anything."""
-        return Result()
-
-    def on_change(self, notify: Any) -> None:
-        """They never change."""
-
-    def secrets(self) -> Sequence[str]:
-        """None."""
-        return ()
-
-    async def close(self) -> None:
-        """Nothing to stop."""
 
 
 def openapi(name: str, path: str) -> CodeMode:
@@ -153,7 +122,7 @@ def synthetic(size: int) -> CodeMode:
     from .search_scale import catalog
 
     app = CodeMode(allow=["*"])
-    app.add_source(Made(catalog(size)), namespace="")
+    app.add_source(FakeSource("made", lambda *_: None, tools=catalog(size)), namespace="")
     return app
 
 

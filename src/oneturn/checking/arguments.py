@@ -49,11 +49,7 @@ class Given:
     @property
     def is_literal(self) -> bool:
         """Whether every value is known."""
-        return not self.more and _UNKNOWN not in map(_mark, (*self.args, *self.kwargs.values()))
-
-
-def _mark(value: object) -> object:
-    return value if value is _UNKNOWN else None  # values of any kind must not be compared
+        return not self.more and all(each is not _UNKNOWN for each in (*self.args, *self.kwargs.values()))
 
 
 class ArgumentCheck:
@@ -71,7 +67,7 @@ class ArgumentCheck:
             failure = self.refused(tool, given(reach.program, call.node))
             if failure is not None:
                 blocks = not reach.handled(call.node, HANDLES) and not reach.conditional(call.node)
-                found.append(_problem(reach.program, call, failure, tool, blocks))
+                found.append(_problem(reach.program, call, failure, blocks))
             if len(found) >= _MOST or time.monotonic() > deadline:
                 break
         return found
@@ -240,7 +236,7 @@ def _has_odd_references(schema: Mapping[str, Any]) -> bool:
 # --- telling
 
 
-def _problem(program: Program, call: Reached, failure: Failure, tool: Tool, blocks: bool) -> Problem:
+def _problem(program: Program, call: Reached, failure: Failure, blocks: bool) -> Problem:
     hint = "Pass the arguments that the signature names, each of its type."
     return Problem(failure.kind, failure.message, program.position(call.node.func), hint, blocks)
 

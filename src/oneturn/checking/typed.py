@@ -126,7 +126,7 @@ class TypedCheck:
             and not self._reach.has_fallback(node)
             and self._reach.reachable(node)
         )
-        keys = self._keys(shape)
+        keys = self._stub.keys.get(shape, ())
         shown = ", ".join(keys[:_KEYS_SHOWN]) + (", …" if len(keys) > _KEYS_SHOWN else "")
         near = difflib.get_close_matches(key[:100], keys[:1_000], n=1)
         tool = self._stub.declared.get(shape, "")
@@ -160,22 +160,6 @@ class TypedCheck:
             if not reads and not names:
                 found.add(node.value)
         return frozenset(found)
-
-    def _keys(self, shape: str) -> list[str]:
-        """The keys of one TypedDict of the stub; empty when it cannot be found."""
-        # Only its own lines are parsed: the whole stub may be long.
-        found = re.search(
-            rf"^(class {shape}\(.*\n(?: .*\n?)+|{shape} = .*\n(?: .*\n)*}}.*)", self._stub.text, re.MULTILINE
-        )
-        if found is None:
-            return []
-        match ast.parse(found[0]).body[0]:
-            case ast.ClassDef(body=body):
-                targets = [line.target for line in body if isinstance(line, ast.AnnAssign)]
-                return [target.id for target in targets if isinstance(target, ast.Name)]
-            case ast.Assign(value=ast.Call(args=[_, ast.Dict(keys=keys)])):
-                return [str(key.value) for key in keys if isinstance(key, ast.Constant)]
-        return []
 
     # --- the rest: never certain
 

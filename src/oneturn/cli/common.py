@@ -214,6 +214,12 @@ async def opened(
         await app.close()
 
 
+def require_tools(app: CodeMode) -> None:
+    """Raise SourceError when every source of an open app failed, and there is no tool beside theirs."""
+    if app.problems and not app.catalog.tools and len(app.problems) == len(app.sources):
+        raise SourceError("\n".join(app.problems.values()))
+
+
 @contextmanager
 def _progress(sources: Sequence[str], lines: bool) -> Iterator[Callable[[str], None]]:
     waiting = list(sources)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..tools.lockfile import quoted
 from ..tools.mcp import McpServer, read_mcp_servers
 
 _REFERENCE = re.compile(r"\$\{(?:env:)?[A-Za-z_][A-Za-z0-9_]*(?::-([^}]*))?\}")  # and its default
@@ -125,11 +126,6 @@ def _has_secret(url: str) -> bool:
 def _identifier(text: str) -> str:
     name = re.sub(r"\W", "_", text, flags=re.ASCII).upper()
     return f"_{name}" if name[:1].isdigit() else name
-
-
-def quoted(text: str) -> str:
-    """A text as TOML writes it."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _list(texts: Sequence[str]) -> str:

@@ -204,7 +204,7 @@ def propose(tool: Tool) -> Proposal:
 
 
 def _toml(entries: Iterable[Entry], tables: Tables, plans: Sequence[Plan]) -> str:
-    from .copied import quoted
+    from ..tools.lockfile import quoted
 
     proposals = [(plan, each) for plan in plans for each in plan.proposals]
     lines = [

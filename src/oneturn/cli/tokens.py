@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, SourceError
+from ..errors import ConfigError
 from ..types import Tool
 from .common import (
     AllowOption,
@@ -23,6 +23,7 @@ from .common import (
     note,
     opened,
     prepare,
+    require_tools,
     write,
     write_json,
     write_table,
@@ -92,8 +93,7 @@ async def _counted(app: CodeMode, lines: bool) -> Report:
     from ..tools.scope import Allow, Scope
 
     async with opened(app, tolerate=True, lines=lines):
-        if app.problems and not app.catalog.tools and len(app.problems) == len(app.sources):
-            raise SourceError("\n".join(app.problems.values()))
+        require_tools(app)
         tools = app.tools() or app.catalog.tools
         start = 0
         for meta in await build_server(app).list_tools(run_middleware=False):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, SourceError
+from ..errors import ConfigError
 from ..types import Detail, Effect, Tool
 from . import learn, pins
 from .common import (
@@ -23,6 +23,7 @@ from .common import (
     note,
     opened,
     prepare,
+    require_tools,
     unmatched,
     write,
     write_json,
@@ -194,10 +195,8 @@ async def _open(app: CodeMode, lines: bool) -> None:
         SourceError: There is no other: every source failed.
     """
     async with opened(app, tolerate=True, lines=lines, warn=False):
-        problems = app.problems
-        if problems and not app.catalog.tools and len(problems) == len(app.sources):
-            raise SourceError("\n".join(problems.values()))
-        for reason in problems.values():
+        require_tools(app)
+        for reason in app.problems.values():
             note(f"warning: {reason}")
 
 

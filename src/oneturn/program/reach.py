@@ -78,6 +78,7 @@ class Reach:
         self._handled: dict[tuple[ast.AST, frozenset[str]], bool] = {}
         self._named: dict[frozenset[str], bool] = {}
         self._reachable: dict[ast.AST, bool] = {}
+        self._blocks: dict[int, set[ast.stmt]] = {}
 
     @cached_property
     def calls(self) -> tuple[Reached, ...]:
@@ -236,10 +237,6 @@ class Reach:
             ends = next((index for index, each in enumerate(block) if self._ends(each)), len(block))
             self._blocks[key] = set(block[ends + 1 :])
         return self._blocks[key]
-
-    @cached_property
-    def _blocks(self) -> dict[int, set[ast.stmt]]:
-        return {}
 
     def _ends(self, statement: ast.stmt) -> bool:
         """Whether nothing after this statement, in its block, is ever reached."""

@@ -103,8 +103,8 @@ def write(path: Path, lock: Lock) -> None:
     lines = [_HEADER, f"version = {_VERSION}\n"]
     for source in sorted(lock.sources):
         pins = lock.sources[source]
-        lines.append(f"\n[sources.{_quoted(source)}]\n")
-        lines += [f'{_quoted(name)} = "{pins[name]}"\n' for name in sorted(pins)]
+        lines.append(f"\n[sources.{quoted(source)}]\n")
+        lines += [f'{quoted(name)} = "{pins[name]}"\n' for name in sorted(pins)]
     target = path.resolve()  # a link stays a link
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{FILE_NAME}.")
@@ -122,5 +122,6 @@ def write(path: Path, lock: Lock) -> None:
         raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as TOML writes it."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

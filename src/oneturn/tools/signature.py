@@ -17,10 +17,9 @@ from ..errors import ToolDefinitionError
 from ..types import Tool
 from .names import identifier
 from .schema import properties, required, resolve, types
-from .stubs import stub_text
 from .text import quoted
 
-__all__ = ["MAX_SIGNATURE", "describe", "return_type", "signature"]
+__all__ = ["MAX_SIGNATURE", "return_type", "signature"]
 
 MAX_SIGNATURE = 1_200
 """Characters of a signature beyond the tool's own name."""
@@ -86,17 +85,11 @@ def return_type(tool: Tool) -> str:
     return _Writer(tool.output_schema).text(tool.output_schema)
 
 
-describe = stub_text
-"""All a script writer needs of one tool, see `oneturn.tools.stubs`."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Parameter:
     """One parameter as shown. `default` is its text, None for a required one."""
 
     name: str
-    original: str
-    schema: Mapping[str, Any]
     type: str
     default: str | None
 
@@ -114,12 +107,11 @@ def _parameters(tool: Tool, writer: _Writer) -> Iterator[_Parameter]:
             name = identifier(original)
         except ToolDefinitionError:
             return  # such a tool never gets into a catalog
-        schema = resolve(declared, tool.input_schema)
         kind = writer.text(declared)
-        default = None if original in needed else _default(schema)
+        default = None if original in needed else _default(resolve(declared, tool.input_schema))
         if default == "None" and kind != "Any" and "None" not in kind.split(" | "):
             kind = f"{kind} | None"
-        yield _Parameter(name, original, schema, kind, default)
+        yield _Parameter(name, kind, default)
 
 
 def _default(schema: Mapping[str, Any]) -> str:
@@ -243,10 +235,7 @@ class _Writer:
             return self.inside("dict", self.text(values, nesting, level + 1))
         if nesting >= _MAX_NESTING:
             return "dict"
-        listed = schema.get("required")
-        needed = (
-            {name for name in listed if isinstance(name, str)} if isinstance(listed, list | tuple) else set()
-        )
+        needed = required(schema)
         parts: list[str] = []
         room = _MAX_TYPE
         for name, part in shown.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 _SECRET_NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD|AUTH|CREDENTIAL", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -41,6 +41,6 @@ def is_secret(name: str, value: str) -> bool:
     return bool(_SECRET_NAME.search(name)) or len(value) >= _LONG_VALUE
 
 
-def worth_hiding(values: set[str]) -> tuple[str, ...]:
+def worth_hiding(values: Iterable[str]) -> tuple[str, ...]:
     """Those values that are long enough to be hidden wherever they appear, the longest first."""
     return tuple(sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True))

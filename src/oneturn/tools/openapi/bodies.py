@@ -8,13 +8,14 @@ two things, or the body is a choice between shapes, it stays one parameter calle
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .conversion import BINARY_MEDIA
 from .definitions import Converted, Definitions
 from .inputs import INPUT, Input, argument_schema, described, usable
 from .operations import Body, BodyPart
+from .payload import essence
 from .references import References
 
 _MAX_FLATTENED = 200  # properties
@@ -58,7 +59,7 @@ class ReadBody:
 
 def media_kind(media: str) -> str:
     """How a body of this media type is written: `json`, `form`, `multipart`, `text` or `binary`."""
-    base = media.partition(";")[0].strip().lower()
+    base = essence(media)
     if base in _PREFERRED or base.endswith("+json"):
         return "json"
     if base == _FORM:
@@ -70,7 +71,7 @@ def media_kind(media: str) -> str:
 
 def media_rank(media: str) -> tuple[int, int]:
     """For sorting media types, the one to use first."""
-    base = media.partition(";")[0].strip().lower()
+    base = essence(media)
     kind = ("json", "form", "multipart", "text", "binary").index(media_kind(media))
     if base in _PREFERRED:
         return kind, _PREFERRED.index(base)
@@ -102,14 +103,12 @@ def read_body(
     required = raw.get("required") is True
     if kind == "json" and "*" in media and _is_binary(references.resolve(schema)):
         kind, media = "binary", "application/octet-stream"
-    written = _WRITTEN.get(media.partition(";")[0].strip().lower(), media)
+    written = _WRITTEN.get(essence(media), media)
     if "*" in written:
         written = "application/json" if kind == "json" else "application/octet-stream"
     if kind in ("text", "binary"):
         made = {"type": "string", "format": "binary"} if kind == "binary" else {"type": "string"}
-        return _whole(
-            Body(written, required, binary=kind == "binary"), Converted(made), raw.get("description"), taken
-        )
+        return _whole(Body(written, required), Converted(made), raw.get("description"), taken)
     shape = _object(schema, references, definitions)
     if shape is not None and shape.is_empty and not required:
         return None
@@ -137,7 +136,7 @@ def read_body(
 
 def _whole(body: Body, schema: Converted, description: Any, taken: Container[str]) -> ReadBody:
     argument = next(name for name in _body_names() if usable([name], taken))
-    whole = Body(body.media_type, body.required, argument, parts=body.parts, binary=body.binary)
+    whole = replace(body, argument=argument)
     return ReadBody(whole, (Input(argument, described(schema, description), body.required),))
 
 
@@ -226,7 +225,6 @@ def _parts(shape: _Object | None, encoding: Any, references: References) -> dict
             content_type=media if isinstance(media, str) and len(media) <= 200 else None,
             style=str(style) if known else "form",
             explode=explode if isinstance(explode, bool) else not known or style in ("form", "deepObject"),
-            allow_reserved=how.get("allowReserved") is True,
             binary=binary,
             # Bytes cross only as a whole argument: of a list of files, a script gives one.
             is_list=listed and not binary,

@@ -9,7 +9,6 @@ past the budget accept anything and say that they were cut.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .conversion import Conversion, Direction, Kind, cut
+from .naming import digest
 from .references import References, tokens
 
 _BUDGET: Mapping[Direction, int] = {"input": 60_000, "output": 30_000}
@@ -223,9 +223,9 @@ class Definitions:
             spelled = "_".join(telling)
             name = re.sub(r"[^A-Za-z0-9_.-]+", "_", spelled).strip("_")[-_MAX_NAME:] or "Schema"
             if (not component or name != spelled) and (name in self._schemas or name in self._named):
-                name = f"{name}_{_digest(pointer)}"
+                name = f"{name}_{digest(pointer)}"
             if self._named.get(name, pointer) != pointer:
-                name = f"{name}_{_digest(pointer)}"
+                name = f"{name}_{digest(pointer)}"
             self._named[name] = pointer
             self._names[pointer] = name
         return self._names[pointer]
@@ -234,7 +234,3 @@ class Definitions:
 def _listed(schema: Mapping[str, Any], word: str) -> list[Any]:
     found = schema.get(word)
     return found[:200] if isinstance(found, list) else []
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]

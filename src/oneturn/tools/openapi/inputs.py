@@ -107,7 +107,6 @@ class ParameterReader:
             place=cast(Place, place),
             style=str(style),
             explode=explode if isinstance(explode, bool) else style in ("form", "deepObject"),
-            required=required,
             content_type=media if isinstance(media, str) else None,
             allow_reserved=raw.get("allowReserved") is True,
         )

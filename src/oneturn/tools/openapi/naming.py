@@ -113,14 +113,14 @@ def _told_apart(namespace: str, operation: Naming) -> Iterator[str]:
     yield _joined(_path_words(operation, every=True))
     for count in range(1_000_000):
         spelled = f"{operation.method} {operation.path} {count or ''}"
-        yield _joined([*own, _digest(spelled)])
+        yield _joined([*own, digest(spelled)])
 
 
 def _joined(parts: Iterable[str]) -> str:
     """Words as one identifier, shortened if need be with something that keeps it unique."""
     spelled = "_".join(parts)
     if len(spelled) > _MAX_NAME:
-        spelled = f"{spelled[: _MAX_NAME - 7].rstrip('_')}_{_digest(spelled)}"
+        spelled = f"{spelled[: _MAX_NAME - 7].rstrip('_')}_{digest(spelled)}"
     try:
         name = identifier(spelled)
     except ToolDefinitionError:
@@ -128,5 +128,6 @@ def _joined(parts: Iterable[str]) -> str:
     return f"{name}_" if name in RESERVED else name
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """Six letters that tell texts apart, the same in every process."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]

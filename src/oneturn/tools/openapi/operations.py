@@ -34,7 +34,6 @@ class Parameter:
     place: Place
     style: str
     explode: bool
-    required: bool = False
     content_type: str | None = None
     allow_reserved: bool = False
 
@@ -45,13 +44,13 @@ class BodyPart:
 
     `content_type` is what the document declares, None when it leaves that to the default: text for
     scalars, JSON for objects, `application/octet-stream` for `binary` ones. `is_list` properties
-    of a multipart body are sent as one part for each item; then `binary` speaks of the items.
+    of a multipart body are sent as one part for each item; a list of files is `binary` and no
+    `is_list`, since a script gives one of them.
     """
 
     content_type: str | None = None
     style: str = "form"
     explode: bool = True
-    allow_reserved: bool = False
     binary: bool = False
     is_list: bool = False
 
@@ -63,8 +62,7 @@ class Body:
     Either `argument` names the one argument that is the whole body, or it is None and `flattened`
     says which argument is which property of the (object) body. With `open`, arguments that are
     neither a parameter nor in `flattened` are properties of the body too, under their own name.
-    `parts` is there for form and multipart bodies only, by body property. `binary`: the whole body
-    is bytes.
+    `parts` is there for form and multipart bodies only, by body property.
     """
 
     media_type: str
@@ -73,27 +71,19 @@ class Body:
     flattened: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, BodyPart] = field(default_factory=dict)
     open: bool = False
-    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SecurityScheme:
     """One way to prove who calls.
 
-    `place` and `name` are those of an apiKey; `scheme` is that of http, in lower case (`basic`,
-    `bearer`). `token_url` is that of the client credentials flow if an oauth2 scheme has one, else
-    of its first flow that has one; `flows` are the names of its flows. `scopes` maps a scope to
-    what it says. URLs are the document's word: nothing is fetched because they are there.
+    `place` and `name` are those of an apiKey. What else a document says of a scheme (its URLs, its
+    flows) is not kept: where tokens come from is for the settings alone to say.
     """
 
     type: SecurityType
     place: Literal["query", "header", "cookie"] | None = None
     name: str = ""
-    scheme: str = ""
-    token_url: str = ""
-    flows: tuple[str, ...] = ()
-    scopes: Mapping[str, str] = field(default_factory=dict)
-    open_id_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +123,6 @@ class ApiDocument:
     people to read: requests go to the configured base URL only.
     """
 
-    title: str
-    version: str
     operations: tuple[Operation, ...]
     security_schemes: Mapping[str, SecurityScheme] = field(default_factory=dict)
     servers: tuple[str, ...] = ()

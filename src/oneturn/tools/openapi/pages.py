@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from ...errors import ToolError
 from ...types import Tool
+from ..schema import properties
 from .network import Response
 from .operations import Operation
 
@@ -71,7 +72,7 @@ class Paging:
 def paging_of(operation: Operation) -> Paging | None:
     """How an operation's pages follow each other, or None when it shows no sign of any."""
     tool = operation.tool
-    if operation.method != "GET" or PARAMETER in _properties(tool.input_schema):
+    if operation.method != "GET" or PARAMETER in properties(tool.input_schema):
         return None
     answer = _Answer(tool.output_schema)
     items = answer.items()
@@ -104,7 +105,7 @@ def with_pages(tool: Tool, paging: Paging) -> Tool:
         text += f" Give {paging.argument} as well then."
     schema = dict(tool.input_schema)
     more = {"type": "integer", "minimum": 1, "maximum": MOST_PAGES, "default": 1, "description": text}
-    schema["properties"] = {**_properties(schema), PARAMETER: more}
+    schema["properties"] = {**properties(schema), PARAMETER: more}
     return replace(tool, input_schema=schema)
 
 
@@ -163,7 +164,7 @@ def joined_pages(paging: Paging, pages: list[Any]) -> Any:
 
 
 def _counted(tool: Tool, items: str, arguments: Mapping[str, str], size: str) -> Paging | None:
-    declared = _properties(tool.input_schema)
+    declared = properties(tool.input_schema)
     for name in filter(arguments.__contains__, (*_OFFSETS, *_PAGES)):
         schema = declared.get(arguments[name])
         if not isinstance(schema, Mapping) or "integer" not in str(schema.get("type")):
@@ -178,11 +179,6 @@ def _counted(tool: Tool, items: str, arguments: Mapping[str, str], size: str) ->
 
 def _plain(name: str) -> str:
     return re.sub(r"[_.\-\s$\[\]]", "", name).lower()
-
-
-def _properties(schema: Any) -> Mapping[str, Any]:
-    found = schema.get("properties") if isinstance(schema, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:
@@ -239,7 +235,7 @@ class _Answer:
         while waiting and looked_at < _ALL_OF:
             part = waiting.pop()
             looked_at += 1
-            yield from _properties(part).items()
+            yield from properties(part).items()
             more = part.get("allOf")
             waiting += [self._resolved(inner) for inner in more[:_ALL_OF]] if isinstance(more, list) else []
 

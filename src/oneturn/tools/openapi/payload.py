@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from ...errors import ToolError
 from .operations import Body, BodyPart, Operation
-from .styles import pairs, text_of
+from .styles import pairs, percent, text_of
 
 _MEDIA_TYPE = re.compile(
     r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+(?: *; *[\w-]+=(?:[\w./+:-]+|\"[\w ./+:-]*\"))*", re.ASCII
@@ -23,10 +23,15 @@ def media_type(text: str) -> str:
     return text if len(text) <= 200 and _MEDIA_TYPE.fullmatch(text) else ""
 
 
+def essence(kind: str) -> str:
+    """A media type without its parameters, in lower case."""
+    return kind.partition(";")[0].strip().lower()
+
+
 def is_json(kind: str) -> bool:
     """Whether a media type is JSON, or a language written in it."""
-    essence = kind.partition(";")[0].strip().lower()
-    return essence in ("application/json", "text/json") or essence.endswith("+json")
+    plain = essence(kind)
+    return plain in ("application/json", "text/json") or plain.endswith("+json")
 
 
 def encode_body(operation: Operation, body: Body, arguments: Mapping[str, Any]) -> tuple[bytes | None, str]:
@@ -40,16 +45,16 @@ def encode_body(operation: Operation, body: Body, arguments: Mapping[str, Any]) 
         return None, ""
     declared = media_type(body.media_type)
     kind = declared if declared and "*" not in declared else "application/octet-stream"
-    essence = kind.partition(";")[0].strip().lower()
+    plain = essence(kind)
     if is_json(kind):
         return _json(value), kind
-    if essence == _FORM:
+    if plain == _FORM:
         return _form(value, body), kind
-    if essence == "multipart/form-data":
+    if plain == "multipart/form-data":
         return _multipart(value, body)
     if isinstance(value, bytes):
         return value, kind
-    if essence.startswith("text/") and "charset" not in kind:
+    if plain.startswith("text/") and "charset" not in kind:
         kind = f"{kind}; charset=utf-8"
     return text_of(value).encode(), kind
 
@@ -88,9 +93,9 @@ def _form(value: Any, body: Body) -> bytes:
             continue
         how = body.parts.get(name, BodyPart())
         if how.content_type and is_json(how.content_type):
-            fields.append(f"{_percent(name)}={quote(_json(part), safe='')}")
+            fields.append(f"{percent(name)}={quote(_json(part), safe='')}")
         else:
-            fields += pairs(name, part, how.style, how.explode, _percent)
+            fields += pairs(name, part, how.style, how.explode, percent)
     return "&".join(fields).encode()
 
 
@@ -121,7 +126,3 @@ def _part(name: str, value: Any, how: BodyPart) -> tuple[str | None, bytes, str 
     if isinstance(value, Mapping | list):
         return None, _json(value), kind or "application/json"
     return None, text_of(value).encode(), kind or None
-
-
-def _percent(text: str) -> str:
-    return quote(text, safe="")

@@ -18,9 +18,11 @@ from yaml.events import (
     AliasEvent,
     DocumentEndEvent,
     Event,
+    MappingEndEvent,
     MappingStartEvent,
     NodeEvent,
     ScalarEvent,
+    SequenceEndEvent,
     SequenceStartEvent,
 )
 
@@ -86,7 +88,7 @@ class _Reader:
             if len(self._open) >= _MAX_DEPTH:
                 raise ValueError(f"it is nested deeper than {_MAX_DEPTH} levels")
             self._open.append(_Open({} if isinstance(event, MappingStartEvent) else [], event.anchor))
-        elif type(event).__name__ in ("MappingEndEvent", "SequenceEndEvent"):
+        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
             self._close()
 
     def _close(self) -> None:
@@ -98,13 +100,11 @@ class _Reader:
     def _add(self, event: NodeEvent, value: Any, values: int, height: int) -> None:
         outer = self._open[-1] if self._open else None
         if outer is not None and isinstance(outer.value, dict) and not outer.has_key:
-            plain = isinstance(event, ScalarEvent)
-            outer.key = event.value if isinstance(event, ScalarEvent) else value
-            if plain and outer.key == "<<" and not event.style:  # type: ignore[attr-defined]
-                outer.key = _MERGE
-            outer.has_key = True
-            if isinstance(event, ScalarEvent) and event.anchor:
-                self._anchors[event.anchor] = (event.value, 1, 0)
+            outer.key, outer.has_key = value, True
+            if isinstance(event, ScalarEvent):
+                outer.key = _MERGE if event.value == "<<" and not event.style else event.value
+                if event.anchor:
+                    self._anchors[event.anchor] = (event.value, 1, 0)
             return
         anchor = event.anchor if isinstance(event, ScalarEvent) else None
         self._place(value, values, height, anchor)

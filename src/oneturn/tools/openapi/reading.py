@@ -107,11 +107,7 @@ class _Reading:
                 self._skip(
                     each.place, f"It cannot be read ({shortened(str(error), 200)}); mend its declaration."
                 )
-        info = self._document.get("info")
-        info = info if isinstance(info, Mapping) else {}
         return ApiDocument(
-            title=shortened(_text(info, "title"), _MAX_SHOWN),
-            version=shortened(str(info.get("version", "")), _MAX_SHOWN),
             operations=tuple(operations),
             security_schemes=self._schemes,
             servers=server_urls(self._document.get("servers")),

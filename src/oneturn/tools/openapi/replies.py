@@ -17,7 +17,7 @@ from ...errors import ToolError
 from ..base import Blob, Result, Text
 from ..text import visible
 from .network import Response
-from .payload import is_json
+from .payload import essence, is_json
 from .retry import BUSY, retry_after
 
 _CAP = 1_000  # characters of an error's own words
@@ -52,17 +52,16 @@ def result_of(response: Response, clean: Clean) -> Result:
     Raises:
         ToolError: It says it is JSON and is not.
     """
-    kind = response.headers.get("content-type", "")
-    essence = kind.partition(";")[0].strip().lower()
+    kind = essence(response.headers.get("content-type", ""))
     if response.status in (204, 205) or not response.body:
         return Result(structured=None, has_structured=True)
-    if is_json(essence):
+    if is_json(kind):
         return Result(structured=parsed(response, clean), has_structured=True)
-    if essence.startswith(_TEXT) or essence.endswith(_TEXT_ENDINGS):
+    if kind.startswith(_TEXT) or kind.endswith(_TEXT_ENDINGS):
         return Result(blocks=(Text(_text(response)),))
-    if not essence and (text := _plain_text(response.body)) is not None:
+    if not kind and (text := _plain_text(response.body)) is not None:
         return Result(blocks=(Text(text),))
-    return Result(blocks=(Blob(response.body, essence or "application/octet-stream", _filename(response)),))
+    return Result(blocks=(Blob(response.body, kind or "application/octet-stream", _filename(response)),))
 
 
 def parsed(response: Response, clean: Clean) -> Any:
@@ -97,7 +96,7 @@ def _reason(response: Response) -> str:
 
 
 def _said(response: Response, clean: Clean) -> str:
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = essence(response.headers.get("content-type", ""))
     if not response.body:
         return ""
     if is_json(kind) or response.body[:1] == b"{":

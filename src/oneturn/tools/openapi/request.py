@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from ...errors import ConfigError, ToolError
 from .operations import Operation, Parameter
 from .payload import encode_body, media_type
-from .styles import joined, pairs
+from .styles import joined, pairs, percent
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -134,7 +134,7 @@ def build(operation: Operation, arguments: Mapping[str, Any], base: Base, proof:
         ToolError: An argument cannot be sent where it belongs.
     """
     path = _path(operation, arguments)
-    query = [f"{_percent(name)}={_percent(value)}" for name, value in operation.query]
+    query = [f"{percent(name)}={percent(value)}" for name, value in operation.query]
     headers = [("Accept", _accept(operation)), ("User-Agent", "oneturn")]
     cookies: list[str] = []
     for parameter in operation.parameters:
@@ -147,8 +147,8 @@ def build(operation: Operation, arguments: Mapping[str, Any], base: Base, proof:
         elif parameter.place == "header" and _plain(parameter.name) not in _NOT_FOR_PARAMETERS:
             headers.append(header(parameter.name, joined(value, parameter.explode, lambda text: text)))
         elif parameter.place == "cookie":
-            text = joined(value, False, _percent).replace(",", "%2C")
-            cookies.append(f"{_percent(parameter.name)}={text}")
+            text = joined(value, False, percent).replace(",", "%2C")
+            cookies.append(f"{percent(parameter.name)}={text}")
     content = None
     if operation.body is not None:
         content, kind = encode_body(operation, operation.body, arguments)
@@ -174,7 +174,7 @@ def prove(
     """A request with its query, cookies and proof, held against the base URL once more."""
     own = {name.lower() for name, _ in proof.headers}
     headers = tuple((name, value) for name, value in request.headers if name.lower() not in own)
-    parts = [*(query or []), *(f"{_percent(name)}={_percent(value)}" for name, value in proof.query)]
+    parts = [*(query or []), *(f"{percent(name)}={percent(value)}" for name, value in proof.query)]
     url = request.url
     if parts:
         url += ("&" if "?" in url else "?") + "&".join(parts)
@@ -229,10 +229,10 @@ def _segment(parameter: Parameter, value: Any) -> str:
     """A path parameter, encoded so that it is one segment or a part of one."""
     name, style = parameter.name, parameter.style
     if parameter.content_type is not None:
-        text = _percent(_json(value))
+        text = percent(_json(value))
     else:
         text = joined(
-            value, parameter.explode, _percent, "." if style == "label" and parameter.explode else ","
+            value, parameter.explode, percent, "." if style == "label" and parameter.explode else ","
         )
     if value is None or not text or not text.strip("."):
         raise ToolError(
@@ -243,8 +243,8 @@ def _segment(parameter: Parameter, value: Any) -> str:
         return f".{text}"
     if style == "matrix":
         if parameter.explode and isinstance(value, list | Mapping):
-            return "".join(f";{pair}" for pair in pairs(name, value, "form", True, _percent))
-        return f";{_percent(name)}={text}"
+            return "".join(f";{pair}" for pair in pairs(name, value, "form", True, percent))
+        return f";{percent(name)}={text}"
     return text
 
 
@@ -262,9 +262,9 @@ def _keep_method(name: str, value: Any) -> None:
 
 
 def _query(parameter: Parameter, value: Any) -> Iterator[str]:
-    encode = _reserved if parameter.allow_reserved else _percent
+    encode = _reserved if parameter.allow_reserved else percent
     if parameter.content_type is not None:
-        yield f"{_percent(parameter.name)}={_percent(_json(value))}"
+        yield f"{percent(parameter.name)}={percent(_json(value))}"
     else:
         yield from pairs(parameter.name, value, parameter.style, parameter.explode, encode)
 
@@ -283,10 +283,6 @@ def _json(value: Any) -> str:
         raise ToolError(
             "Bytes and numbers that are not finite cannot go into JSON; nothing was sent."
         ) from None
-
-
-def _percent(text: str) -> str:
-    return quote(text, safe="")
 
 
 def _reserved(text: str) -> str:

@@ -47,35 +47,10 @@ def _requirement(raw: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 def _scheme(raw: Mapping[str, Any]) -> SecurityScheme | None:
     kind = raw.get("type")
     if kind == "apiKey":
-        place, name = raw.get("in"), _text(raw, "name")
-        if place == "query" or place == "header" or place == "cookie":
-            return SecurityScheme("apiKey", place, name) if name else None
+        place, name = raw.get("in"), raw.get("name")
+        if (place == "query" or place == "header" or place == "cookie") and isinstance(name, str) and name:
+            return SecurityScheme("apiKey", place, name[:_MAX_TEXT])
         return None
-    if kind == "http":
-        return SecurityScheme("http", scheme=_text(raw, "scheme").lower())
-    if kind == "oauth2":
-        return _oauth2(raw.get("flows"))
-    if kind == "openIdConnect" or kind == "mutualTLS":
-        return SecurityScheme(kind, open_id_url=_text(raw, "openIdConnectUrl"))
+    if kind == "http" or kind == "oauth2" or kind == "openIdConnect" or kind == "mutualTLS":
+        return SecurityScheme(kind)
     return None
-
-
-def _oauth2(flows: Any) -> SecurityScheme:
-    declared = flows if isinstance(flows, Mapping) else {}
-    known = ("clientCredentials", "authorizationCode", "password", "implicit")
-    found = {flow: declared[flow] for flow in known if isinstance(declared.get(flow), Mapping)}
-    addresses = [_text(flow, "tokenUrl") for flow in found.values()]
-    scopes: dict[str, str] = {}
-    for flow in found.values():
-        named = flow.get("scopes")
-        for name, says in list(named.items())[:_MAX_SCOPES] if isinstance(named, Mapping) else ():
-            if isinstance(name, str):
-                scopes.setdefault(name[:_MAX_TEXT], says[:_MAX_TEXT] if isinstance(says, str) else "")
-    return SecurityScheme(
-        "oauth2", token_url=next(filter(None, addresses), ""), flows=tuple(found), scopes=scopes
-    )
-
-
-def _text(raw: Mapping[str, Any], word: str) -> str:
-    found = raw.get(word)
-    return found[:_MAX_TEXT] if isinstance(found, str) else ""

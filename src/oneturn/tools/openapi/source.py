@@ -19,6 +19,7 @@ from urllib.parse import unquote_plus, urljoin, urlsplit
 from ...errors import ConfigError, EffectUnknown, OneturnError, SourceError, ToolError
 from ...types import Tool
 from ..base import Result
+from ..variables import worth_hiding
 from .addresses import Reach
 from .auth import Auth, Keys, known_secrets
 from .operations import ApiDocument, Operation
@@ -333,9 +334,8 @@ class OpenApiSource:
         return type(error)(self._without_secrets(f"{start}{error}"))
 
     def _without_secrets(self, text: str) -> str:
-        for secret in sorted(self.secrets(), key=len, reverse=True):
-            if len(secret) >= 4:
-                text = text.replace(secret, "[secret]")
+        for secret in worth_hiding(self.secrets()):
+            text = text.replace(secret, "[secret]")
         return text
 
 

@@ -19,6 +19,11 @@ _DELIMITERS = {"spaceDelimited": "%20", "pipeDelimited": "%7C"}
 _DEEPEST = 20  # levels of a deepObject
 
 
+def percent(text: str) -> str:
+    """A text with everything encoded that could mean something in a URL or a form."""
+    return quote(text, safe="")
+
+
 def text_of(value: Any) -> str:
     """A single value as text: text as it is, `true`, `false`, numbers and deeper values as in JSON.
 
@@ -47,7 +52,7 @@ def joined(value: Any, explode: bool, encode: Encode, delimiter: str = ",") -> s
 
 def pairs(name: str, value: Any, style: str, explode: bool, encode: Encode) -> Iterator[str]:
     """The `name=value` pairs of a query or form, in one of OpenAPI's styles for them."""
-    key = quote(name, safe="")
+    key = percent(name)
     if style == "deepObject" and isinstance(value, Mapping | list | tuple):
         yield from _deep(name, value, encode, 0)
     elif isinstance(value, Mapping):
@@ -78,4 +83,4 @@ def _deep(name: str, value: Any, encode: Encode, depth: int) -> Iterator[str]:
             nested = isinstance(item, Mapping | list | tuple)
             yield from _deep(f"{name}[{index if nested else ''}]", item, encode, depth + 1)
     else:
-        yield f"{quote(name, safe='')}={encode(text_of(value))}"
+        yield f"{percent(name)}={encode(text_of(value))}"

@@ -46,9 +46,10 @@ class Ranking:
         self._sources = _by(tool.source for tool in tools)
         self._labels = _places((label, at) for at, tool in enumerate(tools) for label in tool.labels)
         # Hashes instead of a dictionary of spellings: three numbers for a tool instead of three texts.
-        spellings = np.array([_spellings(tool) for tool in tools], np.int64).reshape(-1, 3)
-        self._spelled = np.sort(spellings.ravel(), kind="stable")
-        self._spellers = (np.argsort(spellings.ravel(), kind="stable") // 3).astype(np.int32)
+        spellings = np.array([_spellings(tool) for tool in tools], np.int64).ravel()
+        order = np.argsort(spellings, kind="stable")
+        self._spelled = spellings[order]
+        self._spellers = (order // 3).astype(np.int32)
 
     def wanted(
         self,

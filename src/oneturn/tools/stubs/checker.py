@@ -7,14 +7,14 @@ namespace; builtins and `typing` are always spelled through aliases, because a t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ...types import Tool
 from .schema_types import ANY, ANY_DICT, TYPING, Arguments, Parameter, camel
 from .typed_tool import types_of
-from .writing import Declarations, Placed, Spelling, free, typed_dict
+from .writing import Declarations, Spelling, free, typed_dict
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -23,15 +23,14 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 class CheckerStub:
     """The text of a stub module, and what its names mean.
 
-    `methods` maps a method as the checker prints it (`_github_issues.create`) to the tool it
-    stands for. `declared` maps a TypedDict that is, or is part of, the declared result of a tool
-    to that tool; with several, the first. `loose` are those of them whose values may have other keys:
-    a JSON Schema that does not rule them out lets them pass.
+    `declared` maps a TypedDict that is, or is part of, the declared result of a tool to that tool;
+    with several, the first. `keys` are those of every TypedDict. `loose` are the declared ones whose
+    values may have other keys: a JSON Schema that does not rule them out lets them pass.
     """
 
     text: str
-    methods: Mapping[str, str]
     declared: Mapping[str, str]
+    keys: Mapping[str, tuple[str, ...]]
     loose: frozenset[str] = frozenset()
 
 
@@ -74,7 +73,6 @@ class _Module:
         taken |= {self.spelling.builtin[:-1], self.spelling.typing[:-1]}
         self.declarations = Declarations(taken)
         self.classes: dict[str, _Class] = {}
-        self.methods: dict[str, str] = {}
         self.declared: dict[str, str] = {}
         self.loose: set[str] = set()
         self.open: set[str] = set()  # shapes that are open to other keys
@@ -102,13 +100,12 @@ class _Module:
             for name in [name for name in place.tools if name in place.inside]:
                 place.inside[name].itself = place.tools.pop(name)
         bodies = [self._body(place) for place in self.classes.values() if not place.unknown]
-        shapes = [typed_dict(placed, self.spelling, self._refer) for placed in self._closed()]
+        shown = [placed for placed in self.declarations.placed if placed.name not in self.open]
+        shapes = [typed_dict(placed, self.spelling, self._refer) for placed in shown]
+        keys = {placed.name: tuple(key.name for key in placed.shape.keys) for placed in shown}
         lines = [self.spelling.imports, *shapes, *bodies, f"tools: {self._type(self.root)}"]
         lines += [line for name, meaning in self.bare.items() if (line := self._bare(name, meaning))]
-        return CheckerStub("\n".join([*lines, ""]), self.methods, self.declared, frozenset(self.loose))
-
-    def _closed(self) -> Iterable[Placed]:
-        return [placed for placed in self.declarations.placed if placed.name not in self.open]
+        return CheckerStub("\n".join([*lines, ""]), self.declared, keys, frozenset(self.loose))
 
     def _refer(self, name: str) -> str:
         return self.spelling.write(ANY_DICT) if name in self.open else name
@@ -124,12 +121,12 @@ class _Module:
     def _body(self, place: _Class) -> str:
         lines = [f"class {place.name}:"]
         if place.itself is not None:
-            lines.append(self._method(place.itself, place, "__call__"))
+            lines.append(self._method(place.itself, "__call__"))
         lines += [f"    {name}: {self._type(inner)}" for name, inner in place.inside.items()]
-        lines += [self._method(tool, place, name) for name, tool in place.tools.items()]
+        lines += [self._method(tool, name) for name, tool in place.tools.items()]
         return "\n".join(lines if len(lines) > 1 else [f"{lines[0]} ..."])
 
-    def _method(self, tool: Tool, place: _Class, name: str) -> str:
+    def _method(self, tool: Tool, name: str) -> str:
         types = types_of(tool)
         owner = camel(tool.short_name)
         gives, given = self.declarations.add(types.result.shapes, owner)
@@ -139,7 +136,6 @@ class _Module:
             self.declared.setdefault(shape, tool.name)
             if tool.source != "python" and not types.result.shapes[own].closed:
                 self.loose.add(shape)
-        self.methods[f"{place.name}.{name}"] = tool.name
         result = self.spelling.write(types.result.type, lambda shape: self._refer(gives[shape]))
         return f"    async def {name}({self._parameters(types.arguments, takes)}) -> {result}: ..."
 

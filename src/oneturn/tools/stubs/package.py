@@ -26,7 +26,7 @@ from ..names import identifier
 from ..text import quoted
 from .checker import accepting, ordered
 from .comments import comment, docstring_parts, in_docstring, indented, own_name
-from .schema_types import BUILTIN, WORDS, Parameter, camel
+from .schema_types import BUILTIN, TYPING_WORDS, WORDS, Parameter, camel
 from .typed_tool import Observed, read_types, result_type
 from .writing import PLAIN, Declarations, Placed, Spelling, free, typed_dict
 
@@ -169,7 +169,7 @@ class _Stub:
 
     def text(self, observed: Callable[[Tool], Observed | None]) -> str:
         functions = [self._function(name, tool, observed) for name, tool in self.folder.tools.items()]
-        plain = "from typing import Any, Literal, NotRequired, Required, TypedDict"
+        plain = f"from typing import {', '.join(TYPING_WORDS)}"
         imports = plain if self.spelling == PLAIN else self.spelling.imports
         shapes = [self._shape(placed) for placed in self.declarations.placed]
         return "\n\n".join([imports, *shapes, *functions, ""]) if functions else ""

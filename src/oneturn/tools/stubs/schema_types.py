@@ -351,6 +351,7 @@ class _Reader:
         needed = (
             [name for name in listed if isinstance(name, str)] if isinstance(listed, list | tuple) else []
         )
+        wanted = frozenset(needed)  # both may be long
         open_to_others = bool(schema.get("additionalProperties")) or bool(schema.get("patternProperties"))
         keys: dict[str, Key] = {}
         for name, part in schema["properties"].items():
@@ -360,7 +361,7 @@ class _Reader:
             unused = inner and self.names.isdisjoint((inner, _singular(inner)))
             hint = inner if unused else f"{owner}{inner}"
             about = resolve(part, self.root) if self.steps > 0 else {}
-            keys[name] = Key(name, self.expression(part, hint), name in needed, about)
+            keys[name] = Key(name, self.expression(part, hint), name in wanted, about)
         for name in islice(needed, _MAX_KEYS):
             keys.setdefault(name, Key(name, ANY, True))
         closed = schema.get("additionalProperties") is False and not open_to_others
