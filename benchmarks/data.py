@@ -53,6 +53,13 @@ PACKAGES = {
         "3bb6dfa5f0c68ad403c9ec50b00db2bb3b4cc9b38ab1ff33f48fe30d853d3a0a",
         ("bfcl_eval/data/*",),
     ),
+    "bfcl-apis": Package(  # the same wheel: the leaderboard's own simulated services
+        "pypi",
+        "bfcl-eval",
+        "2026.3.23",
+        "3bb6dfa5f0c68ad403c9ec50b00db2bb3b4cc9b38ab1ff33f48fe30d853d3a0a",
+        ("bfcl_eval/eval_checker/multi_turn_eval/func_source_code/*", "bfcl_eval-*"),
+    ),
     "cloudflare": Package(
         "pypi",
         "cloudflare",

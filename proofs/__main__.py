@@ -12,12 +12,24 @@ from pathlib import Path
 
 from .base import ROOT, Proof, run, tree
 from .changed_definitions import CHANGED_DEFINITIONS
+from .differential import DIFFERENTIAL
+from .end_states import END_STATES
 from .gold_scripts import GOLD_SCRIPTS
 from .openapi_documents import OPENAPI_DOCUMENTS
 from .stub_round_trips import STUB_ROUND_TRIPS
+from .worker_kills import WORKER_KILLS
 
 PROOFS = {
-    proof.name: proof for proof in (OPENAPI_DOCUMENTS, GOLD_SCRIPTS, STUB_ROUND_TRIPS, CHANGED_DEFINITIONS)
+    proof.name: proof
+    for proof in (
+        OPENAPI_DOCUMENTS,
+        GOLD_SCRIPTS,
+        STUB_ROUND_TRIPS,
+        CHANGED_DEFINITIONS,
+        END_STATES,
+        WORKER_KILLS,
+        DIFFERENTIAL,
+    )
 }
 FOLDER = ROOT / "docs" / "proofs"
 INDEX = """\
@@ -25,7 +37,7 @@ INDEX = """\
 
 The tests hold claims on a sample; the proofs hold them on everything there is, or on very many random
 examples. `make prove` runs all of them, `python -m proofs NAME --seed N` one of them, with other random
-choices. That takes about 25 minutes on two cores. A proof that is stopped goes on where it was; after a
+choices. That takes about 50 minutes on two cores. A proof that is stopped goes on where it was; after a
 change of the source it starts anew. A report is written when every item has been checked, never before.
 Public data come from the package registries, checked by hash; see `benchmarks/data.py`.
 

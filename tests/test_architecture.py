@@ -16,6 +16,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 HEAVY = (
     "pydantic_monty",
+    "docker",
+    "e2b",
     "fastmcp",
     "mcp",
     "mcp_types",

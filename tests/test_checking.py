@@ -50,7 +50,7 @@ def program(source: str) -> Program:
 def unchecked() -> Iterator[CodeMode]:
     """An app that looks at nothing before it runs a script."""
     with pytest.MonkeyPatch.context() as patch, catalog() as app:
-        patch.setattr(View, "check", lambda self, program: Checked())
+        patch.setattr(View, "check", lambda self, program, **_: Checked())
         yield app
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from oneturn import CodeMode, ConfigError, Limits
 from oneturn import config as configuration
-from oneturn.config import LimitSettings, address, build, find, import_app, load, parse, servers, token
+from oneturn.config import build, find, import_app, load, parse, servers, token
+from oneturn.settings import LimitSettings, address
 
 ALL_SETTINGS = """
 name = "shop"

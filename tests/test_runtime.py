@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from oneturn.drive import Order
 from oneturn.errors import SandboxBusy, SandboxError
 from oneturn.gate import Dispatcher, Redactor
 from oneturn.journal.artifacts import ArtifactStore
 from oneturn.runtime import Runtime
+from oneturn.sandbox.router import Router
 from oneturn.testing import (
     FakeRun,
     FakeSandbox,
@@ -51,7 +53,7 @@ class Lab:
         self.sandbox = FakeSandbox(play)
         self.source = ManualSource("lab")
         self.runtime = Runtime(
-            sandbox=self.sandbox,
+            router=Router.only(self.sandbox),
             dispatcher=Dispatcher(Redactor(["kJ8x2Qp9"]), 30.0),
             sources={"lab": self.source}.__getitem__,
             artifacts=ArtifactStore(),
@@ -64,7 +66,7 @@ class Lab:
         self.view = View(Scope([READ, WRITE, HIDDEN], allow))
 
     async def execute(self, code: str = "1", **limits: Any) -> Outcome:
-        return await self.runtime.execute(code, view=self.view, limits=Limits(**limits), caller="ann")
+        return await self.runtime.execute(Order(code, self.view, Limits(**limits), "ann"))
 
     def start(self, code: str = "1", **limits: Any) -> asyncio.Task[Outcome]:
         return asyncio.create_task(self.execute(code, **limits))
@@ -93,7 +95,7 @@ async def lab(play: FakeScript, **options: Any) -> AsyncIterator[Lab]:
     yield lab
     await lab.idle()
     await lab.runtime.close()
-    assert lab.sandbox.closed
+    assert lab.sandbox.closed or not lab.sandbox.runs
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -791,3 +793,53 @@ async def test_a_direct_call_has_the_run_s_deadline() -> None:
         )
         assert outcome.error is not None
         assert outcome.error.kind == "TimeoutError"
+
+
+# --- calls the script no longer waits for
+
+
+async def test_a_pause_that_is_dropped_is_over() -> None:
+    def play(run: FakeRun) -> Steps:
+        nap = Call(1, "sleep", "asyncio.sleep", (60.0,))
+        yield Waiting((nap,), ())
+        yield Waiting((), (), dropped=(1,))
+        return "done"
+
+    async with lab(play) as here:
+        outcome = await here.execute(timeout=30.0)
+        assert outcome.value == "done"
+        assert outcome.seconds < 30
+
+
+async def test_a_read_that_is_dropped_is_cancelled() -> None:
+    def play(run: FakeRun) -> Steps:
+        yield Waiting((read(1),), ())
+        yield Waiting((), (), dropped=(1,))
+        yield ask(read(2))
+        return "done"
+
+    async with lab(play) as here:
+        running = here.start()
+        first = await here.source.next()
+        await until(lambda: first.cancelled)
+        (await here.source.next()).answer("second")
+        outcome = await running
+        assert statuses(outcome) == [(1, "lab.read", "cancelled"), (2, "lab.read", "ok")]
+
+
+async def test_a_write_that_is_dropped_goes_on() -> None:
+    def play(run: FakeRun) -> Steps:
+        yield Waiting((write(1),), ())
+        yield Waiting((), (), dropped=(1,))
+        yield ask(read(2))
+        return "done"
+
+    async with lab(play) as here:
+        running = here.start()
+        first = await here.source.next()
+        (await here.source.next()).answer("second")
+        await asyncio.sleep(0)
+        assert not first.cancelled
+        first.answer("written")
+        outcome = await running
+        assert statuses(outcome) == [(1, "lab.write", "ok"), (2, "lab.read", "ok")]

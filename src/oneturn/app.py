@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .errors import ConfigError, SourceError
-from .options import Options, SearchMode
+from .options import Options, SearchMode, cache_rules, limits_for
 from .toolbox import Toolbox
 from .tools.catalog import Catalog
 from .tools.function import FunctionSource
 from .tools.scope import Allow, Scope, allow_from_env
-from .types import CacheRule, Effect, Limits, Outcome, ResultRule, Tool
+from .types import (
+    CacheRule,
+    Effect,
+    IsolationLevel,
+    Limits,
+    Outcome,
+    ResultRule,
+    SandboxChoice,
+    Tool,
+)
 
 if TYPE_CHECKING:
     from .checking import Checked, Checker
@@ -28,8 +35,6 @@ if TYPE_CHECKING:
     from .tools.search import Embedder, SearchIndex, SearchResult
     from .tools.shapes import Shapes
     from .view import View
-
-log = logging.getLogger("oneturn.app")
 
 T = TypeVar("T")
 AllowLike = str | Iterable[str] | None
@@ -67,7 +72,11 @@ class CodeMode(Toolbox):
         state: Folder for what is learnt and computed; nothing is kept on disk without it.
         lock: File of pinned definitions, see `oneturn tools pin`.
         runs: Runs at once; more of them queue.
-        sandbox: Where scripts run; Monty workers when not given.
+        sandbox: Where scripts run: `auto` takes the fastest place that runs each of them exactly right;
+            or `monty`, `cpython`, `container`, `remote`, or a `Sandbox` of your own.
+        isolation: The weakest isolation level that will do; nothing weaker is ever used.
+        imports: Modules and packages a script may import beside the safe standard library.
+        python: The interpreter of the environment those are installed in; this one when not given.
 
     Raises:
         ConfigError: `allow` names `tools` or `runtime`, or an effect or rule is unknown.
@@ -90,7 +99,10 @@ class CodeMode(Toolbox):
         state: Path | str | None = None,
         lock: Path | str | None = None,
         runs: int = 32,
-        sandbox: Sandbox | None = None,
+        sandbox: SandboxChoice | Sandbox = "auto",
+        isolation: IsolationLevel = "interpreter",
+        imports: Sequence[str] = (),
+        python: Path | str | None = None,
     ) -> None:
         self.name = name
         self.limits = limits or Limits()
@@ -104,14 +116,17 @@ class CodeMode(Toolbox):
             effects=dict(effects or {}),
             results=dict(results or {}),
             notes=dict(notes or {}),
-            cache=_cache_rules(cache),
+            cache=cache_rules(cache),
             check=check,
             learn=learn,
             search=search,
             state=Path(state) if state is not None else None,
             lock=Path(lock) if lock is not None else None,
+            sandbox=sandbox,
+            isolation=isolation,
+            imports=tuple(imports),
+            python=Path(python) if python is not None else None,
         )
-        self._sandbox = sandbox
         super().__init__(self._make_catalog(), FunctionSource(self.limits))
         self._views: dict[tuple[int, Allow], View] = {}
         self._checker: Checker | None = None
@@ -153,7 +168,7 @@ class CodeMode(Toolbox):
             name: As for the class, and so on for the others.
             allow: A further allow-list.
             limits: Instead of the app's own.
-            options: Any other argument of the class but `sandbox`.
+            options: Any other argument of the class.
 
         Raises:
             ConfigError: The app is open already, or a setting is not one of those allowed.
@@ -168,7 +183,7 @@ class CodeMode(Toolbox):
                 self._allow.append(given)
         if options:  # else the lock file would be read again for nothing
             if options.get("cache"):
-                options["cache"] = _cache_rules(options["cache"])
+                options["cache"] = cache_rules(options["cache"])
             self._options = self._options.over(options)
             self._sources.use(self._make_catalog())
             self._checker = self._shapes = self._embedder = self._index = None  # made to the old options
@@ -177,6 +192,11 @@ class CodeMode(Toolbox):
         self.limits = self._functions.limits = limits or self.limits
 
     # --- life
+
+    @property
+    def options(self) -> Options:
+        """The settings in force."""
+        return self._options
 
     @property
     def _is_open(self) -> bool:
@@ -198,7 +218,7 @@ class CodeMode(Toolbox):
             if self._runtime is not None:
                 return
             if self._options.state is not None:
-                await asyncio.to_thread(_make_state_folder, self._options.state)
+                await asyncio.to_thread(self._options.make_state_folder)
             await self._sources.open(progress)
             if self.problems and not tolerate:
                 await self._sources.close()
@@ -211,15 +231,12 @@ class CodeMode(Toolbox):
         from .gate.cache import ResultCache
         from .journal.artifacts import ArtifactStore
         from .runtime import Runtime
+        from .tiers import router_of
 
         options = self._options
-        if self._sandbox is None:
-            from .sandbox.monty import MontySandbox
-
-            self._sandbox = MontySandbox(workers=options.runs)
         self._cache = ResultCache(options.cache) if options.cache else None
         return Runtime(
-            sandbox=self._sandbox,
+            router=router_of(options),
             dispatcher=Dispatcher(Redactor(self._sources.secrets()), options.tool_timeout, self.shapes),
             sources=self._sources.get,
             artifacts=ArtifactStore(),
@@ -268,6 +285,9 @@ class CodeMode(Toolbox):
         timeout: float | None = None,
         allow: AllowLike = "*",
         caller: str = "local",
+        sandbox: SandboxChoice | None = None,
+        session: str = "",
+        seed: int | None = None,
     ) -> Outcome:
         """Run a script and return its outcome; what goes wrong in the script is in it.
 
@@ -277,17 +297,27 @@ class CodeMode(Toolbox):
             timeout: Seconds for the whole run, tool time included; the app's limit when not given,
                 and never more than its `max_timeout`.
             allow: Narrows the app's allow-list for this run.
-            caller: Whose run this is; artifacts are readable by the same caller only.
+            caller: Whose run this is; artifacts and sessions are the same caller's only.
+            sandbox: Instead of the app's own choice; the app's isolation level still holds.
+            session: A name under which variables are kept from one script to the next.
+            seed: What the script's randomness comes from; drawn when not given.
 
         Raises:
             ConfigError: The timeout is not positive, or `allow` names `tools` or `runtime`.
             SourceError: A source could not be started.
             SandboxBusy: Too many runs at once; nothing ran.
         """
+        from .drive import Order
+
         runtime = await self._opened()
-        return await runtime.execute(
-            code, view=self.view(allow), limits=self._limits_for(timeout), caller=caller
+        order = Order(
+            code, self.view(allow), limits_for(self.limits, timeout), caller, sandbox, session, seed
         )
+        return await runtime.execute(order)
+
+    async def end_session(self, name: str, *, caller: str = "local") -> bool:
+        """Forget a session's variables. False when there is none; SandboxBusy while it runs a script."""
+        return await (await self._opened()).end_session(name, caller=caller)
 
     async def call(
         self,
@@ -301,7 +331,11 @@ class CodeMode(Toolbox):
         """Make one call without a script, through the same gate. Raises as `execute` does."""
         runtime = await self._opened()
         return await runtime.call(
-            name, arguments or {}, view=self.view(allow), limits=self._limits_for(timeout), caller=caller
+            name,
+            arguments or {},
+            view=self.view(allow),
+            limits=limits_for(self.limits, timeout),
+            caller=caller,
         )
 
     async def check(self, code: str, *, allow: AllowLike = "*") -> Checked:
@@ -315,7 +349,7 @@ class CodeMode(Toolbox):
             SourceError: A source could not be started.
         """
         await self._opened()
-        return await asyncio.to_thread(self.view(allow).check_code, code)
+        return await asyncio.to_thread(self.view(allow).check_code, code, self._options.full_python)
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -336,9 +370,22 @@ class CodeMode(Toolbox):
         timeout: float | None = None,
         allow: AllowLike = "*",
         caller: str = "local",
+        sandbox: SandboxChoice | None = None,
+        session: str = "",
+        seed: int | None = None,
     ) -> Outcome:
         """`execute` for scripts and notebooks without an event loop of their own. Raises as it does."""
-        return self._run_sync(self.execute(code, timeout=timeout, allow=allow, caller=caller))
+        return self._run_sync(
+            self.execute(
+                code,
+                timeout=timeout,
+                allow=allow,
+                caller=caller,
+                sandbox=sandbox,
+                session=session,
+                seed=seed,
+            )
+        )
 
     def close_sync(self) -> None:
         """`close`, after `execute_sync`."""
@@ -366,16 +413,6 @@ class CodeMode(Toolbox):
     ) -> None:
         self.close_sync()
 
-    def _limits_for(self, timeout: float | None) -> Limits:
-        limits = self.limits
-        seconds = limits.timeout if timeout is None else timeout
-        if not seconds > 0:
-            raise ConfigError(f"A timeout of {seconds!r} s is not positive.")
-        seconds = min(seconds, limits.max_timeout)
-        return replace(limits, timeout=seconds, cpu_seconds=min(limits.cpu_seconds, seconds))
-
-    # --- looking
-
     def view(self, allow: AllowLike = "*") -> View:
         """What a caller with this allow-list can see. Cached until the catalog changes."""
         from .view import View
@@ -394,12 +431,11 @@ class CodeMode(Toolbox):
 
     def _whole_index(self) -> SearchIndex:
         """The search index of the whole catalog; every view narrows it to its scope."""
-        from .tools.search import SearchIndex, StaticEmbedder
+        from .tools.search import SearchIndex
 
         catalog, options = self.catalog, self._options
         if self._index is None or self._index[0] != catalog.version:
-            if self._embedder is None and options.search != "lexical":
-                self._embedder = StaticEmbedder() if options.search == "hybrid" else options.search
+            self._embedder = self._embedder or options.embedder()
             folder = options.state / "search" if options.state is not None else None
             self._index = (catalog.version, SearchIndex(catalog.tools, self._embedder, folder))
         return self._index[1]
@@ -460,23 +496,3 @@ class CodeMode(Toolbox):
     async def artifact(self, artifact_id: str, *, caller: str = "local") -> Artifact:
         """An artifact a run of this caller left behind. Raises ArtifactNotFound."""
         return (await self._opened()).artifact(artifact_id, caller=caller)
-
-
-def _make_state_folder(folder: Path) -> None:
-    """A folder that version control leaves alone. Where none can be made, nothing is kept."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("# Made by oneturn.\n*\n", encoding="utf-8")
-    except OSError as error:
-        log.warning("Nothing can be kept in %s: %s", folder, error)
-
-
-def _cache_rules(cache: Mapping[str, CacheRule | float] | None) -> dict[str, CacheRule]:
-    rules: dict[str, CacheRule] = {}
-    for pattern, rule in (cache or {}).items():
-        if not isinstance(rule, CacheRule | int | float) or isinstance(rule, bool):
-            raise ConfigError(f"cache[{pattern!r}] is {rule!r}; give a CacheRule, or seconds as a number.")
-        rules[pattern] = rule if isinstance(rule, CacheRule) else CacheRule(rule)
-    return rules

@@ -15,163 +15,25 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import ValidationError
 
 from .app import CodeMode
 from .errors import ConfigError
+from .settings import AuthSettings, LimitSettings, McpSettings, OpenApiSettings, Section, Settings
 from .tools.mcp import McpServer, read_mcp_servers
 from .tools.variables import expand
-from .types import CacheRule, CacheScope, Effect, Limits, ResultRule
+from .types import CacheRule, Limits
 
 if TYPE_CHECKING:
     from .tools.openapi import Credential, OpenApi
 
 FILE_NAME = "oneturn.toml"
-ServerMode = Literal["code", "search", "plain"]
 
 _STATE, _LOCK = ".oneturn", "oneturn.lock"  # beside the settings file
 _DEPTH = "ONETURN_DEPTH"  # how many oneturns started one another down to this one
 _MAX_DEPTH = 3
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class LimitSettings(_Section):
-    """`[limits]`: the fields of `oneturn.Limits`; what is not given keeps its default."""
-
-    timeout: PositiveFloat | None = None
-    max_timeout: PositiveFloat | None = None
-    cpu_seconds: PositiveFloat | None = None
-    memory: PositiveInt | None = None
-    recursion: PositiveInt | None = None
-    calls: PositiveInt | None = None
-    concurrent_calls: PositiveInt | None = None
-    printed_chars: PositiveInt | None = None
-    depth: PositiveInt | None = None
-    nodes: PositiveInt | None = None
-    value_bytes: PositiveInt | None = None
-    run_bytes: PositiveInt | None = None
-
-
-class McpSettings(_Section):
-    """`[mcp.NAME]`: one MCP server. `timeout` is in seconds; `cwd` is relative to the file."""
-
-    command: str | None = None
-    args: tuple[str, ...] = Field((), repr=False)
-    env: dict[str, str] = Field({}, repr=False)
-    cwd: str = "."
-    url: str | None = Field(None, repr=False)
-    transport: Literal["http", "sse"] | None = None
-    headers: dict[str, str] = Field({}, repr=False)
-    auth: str | None = Field(None, repr=False)
-    timeout: PositiveFloat | None = None
-    trust_annotations: bool = False
-    results: ResultRule = "auto"
-
-
-class AuthSettings(_Section):
-    """A credential. `place` and `name` say where an API key goes when the document does not."""
-
-    bearer: str | None = Field(None, repr=False)
-    api_key: str | None = Field(None, repr=False)
-    place: Literal["header", "query", "cookie"] | None = None
-    name: str = ""
-    username: str | None = None
-    password: str = Field("", repr=False)
-    token_url: str | None = None
-    client_id: str = ""
-    client_secret: str = Field("", repr=False)
-    scopes: tuple[str, ...] = ()
-    send_as: Literal["basic", "form"] = "basic"
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        kinds = (self.bearer, self.api_key, self.username, self.token_url)
-        if sum(kind is not None for kind in kinds) != 1:
-            raise ValueError("give exactly one of bearer, api_key, username and token_url")
-        return self
-
-
-class OpenApiSettings(_Section):
-    """`[openapi.NAME]`: one web API. A document's path is relative to the file; `timeout` is in seconds."""
-
-    document: str = Field(repr=False)
-    base_url: str = Field(repr=False)
-    auth: AuthSettings | None = None
-    schemes: dict[str, AuthSettings] = {}
-    headers: dict[str, str] = Field({}, repr=False)
-    timeout: PositiveFloat | None = None
-    retries: int = Field(2, ge=0, le=10)
-    allow_private: tuple[str, ...] = ()
-
-
-class CacheSettings(_Section):
-    """An entry of `[cache]`: `ttl` in seconds, and who shares the results; or the seconds alone."""
-
-    ttl: PositiveFloat
-    per: CacheScope = "session"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _seconds_alone(cls, given: Any) -> Any:
-        if isinstance(given, str | bool):
-            raise ValueError("give seconds as a number, or a table of ttl and per")
-        return {"ttl": given} if isinstance(given, int | float) else given
-
-
-class ServerSettings(_Section):
-    """`[server]`: how `oneturn serve` offers the app."""
-
-    mode: ServerMode = "code"
-    direct: tuple[str, ...] = ()
-    http: str | None = None
-    token_env: str | None = None
-    max_tokens: PositiveInt = 4_000
-
-    @field_validator("http")
-    @classmethod
-    def _is_address(cls, text: str | None) -> str | None:
-        if text is not None:
-            address(text)
-        return text
-
-
-class Settings(_Section):
-    """Everything `oneturn.toml` may say. `None` means not given."""
-
-    name: str | None = None
-    app: str | None = None
-    allow: tuple[str, ...] | None = None
-    mcp_config: tuple[str, ...] = ()
-    trust_annotations: tuple[str, ...] = ()
-    tool_timeout: PositiveFloat | None = None
-    runs: PositiveInt | None = None
-    limits: LimitSettings = LimitSettings()
-    effects: dict[str, Effect] = {}
-    results: dict[str, ResultRule] = {}
-    notes: dict[str, tuple[str, ...]] = {}
-    cache: dict[str, CacheSettings] = {}
-    check: bool | None = None
-    learn: bool | None = None
-    search: Literal["lexical", "hybrid"] | None = None
-    state: str | Literal[False] | None = None
-    lock: str | Literal[False] | None = None
-    mcp: dict[str, McpSettings] = {}
-    openapi: dict[str, OpenApiSettings] = {}
-    server: ServerSettings = ServerSettings()
 
 
 _WORDING = (  # pydantic's words and those of someone who writes TOML
@@ -248,14 +110,14 @@ def _mistake(place: tuple[int | str, ...], kind: str, message: str) -> str:
     return f"{key} is no setting{_meant(str(place[-1]), known)} Allowed here: {', '.join(known)}."
 
 
-def _section(place: tuple[int | str, ...]) -> type[_Section]:
+def _section(place: tuple[int | str, ...]) -> type[Section]:
     """The section that a key stands in. Names users choose, as in `[mcp.NAME]`, are passed over."""
-    section: type[_Section] = Settings
+    section: type[Section] = Settings
     for part in place[:-1]:
         field = section.model_fields.get(str(part))
         kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
         section = next(
-            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, _Section)), section
+            (kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), section
         )
     return section
 
@@ -263,18 +125,6 @@ def _section(place: tuple[int | str, ...]) -> type[_Section]:
 def _meant(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {near[0]}?" if near else "."
-
-
-def address(text: str) -> tuple[str, int]:
-    """`HOST:PORT` as a pair. An IPv6 host stands in brackets.
-
-    Raises:
-        ConfigError: It is anything else.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ConfigError(f"'{text}' is no address; write HOST:PORT, such as 127.0.0.1:8000")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def token(name: str | None) -> str | None:
@@ -335,6 +185,10 @@ def build(
         search=settings.search,
         state=base / settings.state if settings.state else settings.state,
         lock=base / settings.lock if settings.lock else settings.lock,
+        sandbox=settings.sandbox,
+        isolation=settings.isolation,
+        imports=settings.imports,
+        python=base / Path(settings.python).expanduser() if settings.python else None,
     )
     if allow is not None:
         app.configure(allow=allow)

@@ -12,20 +12,22 @@ import contextlib
 import logging
 import queue
 import secrets
-import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .errors import ArtifactNotFound, SandboxError, ValueRefused
-from .gate import Allowed, Cached, Context, Dispatcher, Gate, Refused, Reply
+from .errors import ArtifactNotFound, SandboxError, SandboxUnavailable, SessionLost, ValueRefused
+from .flight import Flight
+from .gate import Cached, Context, Dispatcher, Gate, Refused, Reply
 from .gate.base import Budget
 from .journal.artifacts import ArtifactStore
-from .program import Program, hint, parse
+from .program import Program, hint, needs_full_python, parse
 from .records import Records
-from .sandbox.base import Sandbox, SandboxRun
+from .sandbox.base import SandboxRun
+from .sandbox.router import Route, Router
+from .sessions import Held, Sessions, binds, with_bound
 from .tools.base import Blob, Source
 from .types import (
     Answer,
@@ -37,6 +39,7 @@ from .types import (
     Outcome,
     Position,
     RunStatus,
+    SandboxChoice,
     ScriptError,
     Step,
 )
@@ -48,7 +51,6 @@ log = logging.getLogger("oneturn.run")
 # How long the worker thread waits for an answer before it is given back: longer than a hop
 # between threads, shorter than anything a person or another run would notice.
 _GRACE = 0.002
-CANCEL_PATIENCE = 1.0
 CANCELLED = ScriptError(
     "Cancelled", "the run was cancelled", hint="Look at the calls that were made before running it again."
 )
@@ -62,7 +64,8 @@ class Parts:
     `sources` finds a source by `Tool.source`; steps are taken on `threads`.
     """
 
-    sandbox: Sandbox
+    router: Router
+    sessions: Sessions
     gate: Gate
     dispatcher: Dispatcher
     sources: Callable[[str], Source]
@@ -78,31 +81,42 @@ class Parts:
         return keep
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be run, for whom, and how."""
+
+    code: str
+    view: View
+    limits: Limits
+    caller: str
+    sandbox: SandboxChoice | None = None
+    """Instead of the app's own choice."""
+    session: str = ""
+    """Whose variables it sees and leaves; none when empty."""
+    seed: int | None = None
+    """What its randomness comes from; drawn when not given."""
+
+
 class Drive:
     """Drives one script through its sandbox run."""
 
-    def __init__(
-        self,
-        parts: Parts,
-        code: str,
-        view: View,
-        limits: Limits,
-        caller: str,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
+    def __init__(self, parts: Parts, order: Order, loop: asyncio.AbstractEventLoop) -> None:
         self.id = f"run_{secrets.token_hex(8)}"
         self._parts = parts
-        self._code = code
-        self._view = view
-        self._limits = limits
-        self._caller = caller
+        self._order = order
+        self._view = order.view
+        self._limits = order.limits
+        self._seed = secrets.randbits(63) if order.seed is None else order.seed
         self._loop = loop
-        self._context = Context(view.scope, limits, Budget(), caller)
+        self._context = Context(order.view.scope, order.limits, Budget(), order.caller)
         self._helpers = ScriptRuntime(
-            view, lambda artifact_id: parts.artifacts.get(artifact_id, caller=caller).data
+            order.view, lambda artifact_id: parts.artifacts.get(artifact_id, caller=order.caller).data
         )
         self._program: Program | None = None
         self._warnings: tuple[Diagnostic, ...] = ()
+        self._route: Route | None = None
+        self._held: Held | None = None
+        self._lost = ""
         self._run: SandboxRun | None = None
         self._inbox: queue.SimpleQueue[Reply | Answer] = queue.SimpleQueue()
         self._answers: list[Answer] = []
@@ -111,14 +125,10 @@ class Drive:
         self._prints: list[str] = []
         self._cut = 0
         self._refused = 0
-        self._sleeping = 0
+        self._pauses: set[int] = set()
         self._records = Records()
         self._positions: dict[int, Position | None] = {}
         # loop only
-        self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._sent: dict[int, float] = {}
-        self._dropped: set[int] = set()
-        self._slots = asyncio.Semaphore(limits.concurrent_calls)
         self._wake = asyncio.Event()
         self._parked = False
         self.over = asyncio.Event()
@@ -126,6 +136,9 @@ class Drive:
         self._stopped: ScriptError | None = None
         self._cancelled = False
         self._began = time.monotonic()
+        self._flight = Flight(
+            parts.dispatcher, order.limits, self._records, self._inbox, self._wake, self._began
+        )
 
     # --- loop
 
@@ -134,10 +147,10 @@ class Drive:
         timer = self._loop.call_later(self._limits.timeout, self._expire)
         try:
             finished = await self._steps()
-            await self._settle(in_flight=not self._stopped)
+            await self._flight.settle(in_flight=not self._stopped)
         except BaseException:
             self.stop(CANCELLED, cancelled=True)
-            await _whole(self._loop.create_task(self._settle(in_flight=False)))
+            await _whole(self._loop.create_task(self._flight.settle(in_flight=False)))
             raise
         finally:
             timer.cancel()
@@ -195,14 +208,8 @@ class Drive:
             self._stopped, self._cancelled = error, cancelled
             if not self._parked and self._run is not None:
                 self._run.kill()
-            for call_id in list(self._tasks):
-                self._let_go(call_id)
+            self._flight.cancel_all()
             self._wake.set()
-
-    def _let_go(self, call_id: int) -> None:
-        """Cancel a call. Remembered, because a tool shares its task and may cancel it too."""
-        self._dropped.add(call_id)
-        self._tasks[call_id].cancel()
 
     def _expire(self) -> None:
         seconds = self._limits.timeout
@@ -214,76 +221,30 @@ class Drive:
             )
         )
 
-    def _spawn(self, call_id: int, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks[call_id] = _task(self._loop, work)
-
-    async def _perform(self, allowed: Allowed, source: Source) -> None:
-        async with self._slots:
-            now = self._sent[allowed.call.id] = time.monotonic()
-            left = self._began + self._limits.timeout - now
-            reply = await self._parts.dispatcher.send(
-                allowed, source, left=left, stopped=lambda: allowed.call.id in self._dropped
-            )
-        self._tasks.pop(allowed.call.id, None)
-        self._deliver(reply)
-
-    async def _sleep(self, call: Call) -> None:
-        seconds = float(call.args[0]) if call.args else 0.0
-        await asyncio.sleep(min(max(seconds, 0.0), self._limits.timeout))
-        del self._tasks[call.id]
-        self._deliver(Answer(call.id))
-
-    def _deliver(self, reply: Reply | Answer) -> None:
-        self._inbox.put(reply)
-        self._wake.set()
-
-    async def _settle(self, *, in_flight: bool) -> None:
-        """Let calls that change the world finish if there is time; cancel all the rest."""
-        open_tasks = {call_id: task for call_id, task in self._tasks.items() if not task.done()}
-        changing = [
-            task
-            for call_id, task in open_tasks.items()
-            if call_id in self._sent and self._records.changes_the_world(call_id)
-        ]
-        left = self._limits.timeout - (time.monotonic() - self._began)
-        unfinished = set(open_tasks)
-        if in_flight and changing and left > 0:
-            for call_id, task in open_tasks.items():
-                if task not in changing:
-                    self._let_go(call_id)
-            await asyncio.wait(changing, timeout=left)
-        tasks = [(call_id, task) for call_id, task in open_tasks.items() if not task.done()]
-        for call_id, _ in tasks:
-            self._let_go(call_id)
-        if tasks:
-            await asyncio.wait([task for _, task in tasks], timeout=CANCEL_PATIENCE)
-        stuck = {call_id for call_id, task in open_tasks.items() if not task.done()}
-        self._close_records(unfinished, stuck)
-
-    def _close_records(self, unfinished: set[int], stuck: set[int]) -> None:
-        late: dict[int, Reply] = {}
-        while not self._inbox.empty():
-            item = self._inbox.get_nowait()
-            if isinstance(item, Reply):
-                late[item.allowed.call.id] = item
-        self._records.close(late, self._sent, unfinished, stuck)
-
     def _outcome(self, finished: Finished) -> Outcome:
         status: RunStatus = "succeeded"
-        if finished.error is not None:
+        error, route = finished.error, self._route
+        if error is not None:
             status = "cancelled" if self._cancelled else "failed"
+            if self._lost:
+                gone = f"The variables of session {self._order.session} are gone: {self._lost}."
+                error = replace(error, hint=f"{error.hint}\n{gone}".lstrip())
         return Outcome(
             run_id=self.id,
             status=status,
             value=finished.value,
             prints="".join(self._prints),
             cut_prints=self._cut,
-            error=finished.error,
+            error=error,
             calls=self._records.all(),
             seconds=time.monotonic() - self._began,
-            caller=self._caller,
-            isolation=self._parts.sandbox.isolation,
+            caller=self._order.caller,
+            isolation=route.sandbox.isolation if route else None,
             warnings=self._warnings,
+            sandbox=route.sandbox.name if route else None,
+            routed=route.why if route else "",
+            seed=self._seed,
+            session=self._order.session,
         )
 
     def _placed(self, error: ScriptError) -> ScriptError:
@@ -324,6 +285,8 @@ class Drive:
             self._cut += step.cut_prints
             for call in step.calls:
                 self._begin(call)
+            for call_id in step.dropped:
+                self._drop(call_id)
             if self._refused > self._limits.calls:
                 return Finished(error=_too_many_refused(self._refused))
             answers: list[Answer] = []
@@ -337,19 +300,42 @@ class Drive:
             step = self._resume(answers)
 
     def _start(self) -> Step:
-        program = parse(self._code)
+        order = self._order
+        program = parse(order.code)
         if isinstance(program, ScriptError):
             return Finished(error=program)
+        try:
+            route, program = self._settled(program)
+        except (SessionLost, SandboxUnavailable) as error:
+            kind = type(error).__name__
+            return Finished(error=ScriptError(kind, str(error).rstrip("."), hint="Nothing ran."))
         self._program = program
-        checked = self._view.check(program)
+        bound = self._held.bound if self._held else frozenset()
+        checked = self._view.check(program, full_python=route.full_python, bound=bound)
         self._warnings = checked.warnings
         if checked.error is not None:
             return Finished(error=checked.error)
-        run = self._parts.sandbox.open(self._limits, secrets.randbits(63))
+        if route.warning:
+            self._warnings += (_inexact(route.warning, program),)
+        self._route = route
+        if self._held is not None:
+            self._held.bound |= binds(program)
+            run = self._held.session.open(self._limits, self._seed)
+        else:
+            run = route.sandbox.open(self._limits, self._seed, caller=order.caller)
         self._run = run
         if self._stopped is not None:
             return Finished(error=self._stopped)
         return run.start(script_for(program, self._view.scope))
+
+    def _settled(self, program: Program) -> tuple[Route, Program]:
+        """Where the script runs, and what its names mean there."""
+        order, router = self._order, self._parts.router
+        if order.session:
+            self._held = self._parts.sessions.take(order.caller, order.session, order.sandbox)
+            return self._held.route, with_bound(program, self._held.bound)
+        need = needs_full_python(program)
+        return router.route(need.sentence if need else None, order.sandbox), program
 
     def _resume(self, answers: list[Answer]) -> Step:
         assert self._run is not None
@@ -373,12 +359,12 @@ class Drive:
 
     def _received(self, item: Reply | Answer) -> Answer:
         if isinstance(item, Answer):  # a pause is over
-            self._sleeping -= 1
-            del self._positions[item.call_id]
+            self._pauses.discard(item.call_id)
+            self._positions.pop(item.call_id, None)
             return item
         parts = self._parts
         answer = parts.dispatcher.receive(
-            item, self._limits, self._context.budget, parts.keeper(self._caller)
+            item, self._limits, self._context.budget, parts.keeper(self._order.caller)
         )
         self._records.put(item.record(answer.failure))
         return answer
@@ -388,13 +374,13 @@ class Drive:
             self._positions[call.id] = call.position
             self._begin_tool(call)
         elif call.kind == "sleep":
-            if self._sleeping >= _SLEEPS:
+            if len(self._pauses) >= _SLEEPS:
                 failure = Failure("RuntimeError", f"{_SLEEPS:,} pauses are open at once; await them")
                 self._answers.append(Answer(call.id, failure=failure))
                 return
-            self._sleeping += 1
+            self._pauses.add(call.id)
             self._positions[call.id] = call.position
-            self._loop.call_soon_threadsafe(self._spawn, call.id, self._sleep(call))
+            self._loop.call_soon_threadsafe(self._flight.pause, call)
         elif call.kind == "clock":
             now = time.time() if call.name == "wall" else time.monotonic() - self._began
             self._answers.append(Answer(call.id, now))
@@ -415,7 +401,13 @@ class Drive:
             return
         source = self._parts.sources(verdict.tool.source)
         self._records.begin(verdict)
-        self._loop.call_soon_threadsafe(self._spawn, call.id, self._perform(verdict, source))
+        self._loop.call_soon_threadsafe(self._flight.send, verdict, source)
+
+    def _drop(self, call_id: int) -> None:
+        """The script cancelled what waited for this call."""
+        self._pauses.discard(call_id)
+        self._positions.pop(call_id, None)
+        self._loop.call_soon_threadsafe(self._flight.drop, call_id)
 
     def _help(self, call: Call) -> Answer:
         try:
@@ -451,18 +443,14 @@ class Drive:
     def _close(self) -> None:
         if self._run is not None:
             self._run.close()
+        if self._held is not None:
+            self._lost = self._parts.sessions.give_back(self._order.caller, self._order.session)
         self._closed = True
 
 
-if sys.version_info >= (3, 12):
-
-    def _task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.Task(work, loop=loop, eager_start=True)  # saves a turn of the loop for each call
-
-else:
-
-    def _task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return loop.create_task(work)
+def _inexact(warning: str, program: Program) -> Diagnostic:
+    """What may differ from Python, where there was no better place to run."""
+    return Diagnostic("Inexact", warning, Position(1, 1, program.lines[0]))
 
 
 async def _whole(work: asyncio.Future[Any]) -> None:

@@ -9,6 +9,8 @@
     ├── ValueRefused (also ValueError)       a value may not cross the boundary; nothing was sent
     ├── SandboxError
     │   ├── SandboxBusy                      every place is taken; nothing ran, a retry later is safe
+    │   ├── SandboxUnavailable               this machine cannot give the isolation asked for; nothing ran
+    │   ├── SessionLost                      the variables of a session are gone; start a new session
     │   └── SandboxClosed                    this run is over; start a new one
     └── ArtifactNotFound (also LookupError)  no such artifact, or it belongs to another caller
 
@@ -53,6 +55,14 @@ class SandboxError(OneturnError):
 
 class SandboxBusy(SandboxError):
     """Every place for a run is taken and the queue is full. Nothing ran; retry later."""
+
+
+class SandboxUnavailable(SandboxError):
+    """This machine cannot give the isolation asked for. Nothing ran, and nothing weaker was used instead."""
+
+
+class SessionLost(SandboxError):
+    """A session was discarded, with the reason; its variables are gone. Nothing ran: start a new session."""
 
 
 class SandboxClosed(SandboxError):

@@ -77,9 +77,18 @@ Everything about one or more tools, by name: parameters with types and meaning, 
 result, the effect. Look here before using a tool whose arguments or result you would have to guess.""",
 )
 
-EXECUTE_CODE = MetaTool(
-    "execute_code",
-    """\
+_MONTY = """\
+This Python has no generators (yield), class
+  inheritance, del, async for, or most of the standard library; json, re, math, datetime, asyncio,
+  collections, itertools and functools are there."""
+
+_FULL = """\
+All of Python's language and the safe part of
+  its standard library are there{imports}; code without generators and inheritance runs fastest."""
+
+_MOST_IMPORTS = 10  # named in the description
+
+_EXECUTE = """\
 Run one async Python script that calls tools. Put the whole job in one script: loops, filters and
 joins belong in it, not in further turns.
 
@@ -90,9 +99,7 @@ joins belong in it, not in further turns.
   and what it prints. Both are cut when long: return what you need, not everything.
 - A tool that fails raises ToolError; catch it to go on without it.
 - After an error, calls already made stay made: never repeat a write that is listed as done.
-- No files, network, environment or processes. This Python has no generators (yield), class
-  inheritance, del, async for, or most of the standard library; json, re, math, datetime, asyncio,
-  collections, itertools and functools are there.
+- No files, network, environment or processes. {python}
 - Also there: `runtime.search_tools(query)`, `runtime.get_tool_info(name)`.
 
 ```python
@@ -106,30 +113,36 @@ async def last_comment(issue):
         return str(error)
 comments = await asyncio.gather(*[last_comment(issue) for issue in issues[:5]])
 {"open": len(issues), "newest": [[i["title"], c] for i, c in zip(issues, comments)]}
-```""",
-)
+```"""
+
+EXECUTE_CODE = MetaTool("execute_code", _EXECUTE.replace("{python}", _MONTY))
 
 
-def execute_description(scope: Scope) -> str:
+def execute_description(scope: Scope, *, full_python: bool = False, imports: Sequence[str] = ()) -> str:
     """The text of `execute_code` with what there is to call, see `oneturn.manifest`.
 
     Together with the other meta-tools and all their input schemas it stays under `START_TOKENS`,
     whatever there is to call.
+
+    Args:
+        scope: What can be called.
+        full_python: Whether scripts have all of Python, or what Monty offers.
+        imports: Packages they may import besides.
     """
+    more = "".join(f", {one_line(name, 40)}" for name in imports[:_MOST_IMPORTS])
+    python = _FULL.format(imports=more) if full_python else _MONTY
+    about = _EXECUTE.replace("{python}", python)
     if not scope.tools:
-        return f"{EXECUTE_CODE.description}\n\nNo tools can be called here."
+        return f"{about}\n\nNo tools can be called here."
     names = names_text((tool.name for tool in scope.tools), _MANIFEST_TOKENS)
     if names:
-        return f"{EXECUTE_CODE.description}\n\nTools: {names}"
+        return f"{about}\n\nTools: {names}"
     told = namespaces_text(
         Counter(tool.namespace for tool in scope.tools),
         _MANIFEST_TOKENS,
         (tool.name for tool in scope.tools if not tool.namespace),
     )
-    return (
-        f"{EXECUTE_CODE.description}\n\n"
-        f"{len(scope.tools):,} tools, found with search_tools, by namespace: {told}"
-    )
+    return f"{about}\n\n{len(scope.tools):,} tools, found with search_tools, by namespace: {told}"
 
 
 def search_text(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .errors import ConfigError
-from .types import CacheRule, Effect, ResultRule
+from .types import CacheRule, Effect, IsolationLevel, Limits, ResultRule, SandboxChoice
 
 if TYPE_CHECKING:
+    from .sandbox.base import Sandbox
     from .tools.search import Embedder
+
+log = logging.getLogger("oneturn.app")
 
 SearchMode = Literal["lexical", "hybrid"]
 """`lexical` ranks by words; `hybrid` also by meaning, and needs the extra `oneturn[embed]`."""
@@ -32,12 +37,35 @@ class Options:
     search: SearchMode | Embedder = "lexical"
     state: Path | None = None
     lock: Path | None = None
+    sandbox: SandboxChoice | Sandbox = "auto"
+    isolation: IsolationLevel = "interpreter"
+    imports: tuple[str, ...] = ()
+    python: Path | None = None
 
     def __post_init__(self) -> None:
-        """Raises ConfigError when there is no such way to search."""
+        """Raises ConfigError when there is no such way to search, no such sandbox or no such level."""
+        for name, kinds in (("sandbox", SandboxChoice), ("isolation", IsolationLevel)):
+            given = getattr(self, name)
+            if isinstance(given, str) and given not in get_args(kinds):
+                raise ConfigError(f"{name} is {given!r}; use one of {', '.join(get_args(kinds))}.")
         if isinstance(self.search, str) and self.search not in get_args(SearchMode):
             modes = ", ".join(get_args(SearchMode))
             raise ConfigError(f"search is {self.search!r}; use one of {modes}, or an Embedder.")
+
+    @property
+    def full_python(self) -> bool:
+        """Whether scripts can count on all of Python, as far as can be told without trying."""
+        if not isinstance(self.sandbox, str):
+            return self.sandbox.name != "monty"
+        return self.sandbox != "monty" and (sys.platform == "linux" or self.sandbox != "auto")
+
+    def embedder(self) -> Embedder | None:
+        """What search by meaning needs; None when it goes by words alone."""
+        from .tools.search import StaticEmbedder
+
+        if isinstance(self.search, str):
+            return StaticEmbedder() if self.search == "hybrid" else None
+        return self.search
 
     def over(self, given: Mapping[str, Any]) -> Options:
         """These options with those that are given, and not None, laid over them.
@@ -57,3 +85,35 @@ class Options:
         }
         changes |= {name: None for name in ("state", "lock") if changes.get(name) is False}
         return replace(self, **changes)
+
+    def make_state_folder(self) -> None:
+        """A folder that version control leaves alone. Where none can be made, nothing is kept."""
+        folder = self.state
+        if folder is None:
+            return
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            ignore = folder / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("# Made by oneturn.\n*\n", encoding="utf-8")
+        except OSError as error:
+            log.warning("Nothing can be kept in %s: %s", folder, error)
+
+
+def limits_for(limits: Limits, timeout: float | None) -> Limits:
+    """The limits of one run, for what its caller asked for. Raises ConfigError for no positive number."""
+    seconds = limits.timeout if timeout is None else timeout
+    if not seconds > 0:
+        raise ConfigError(f"A timeout of {seconds!r} s is not positive.")
+    seconds = min(seconds, limits.max_timeout)
+    return replace(limits, timeout=seconds, cpu_seconds=min(limits.cpu_seconds, seconds))
+
+
+def cache_rules(cache: Mapping[str, CacheRule | float] | None) -> dict[str, CacheRule]:
+    """Rules by pattern, where seconds alone may stand for one. Raises ConfigError for anything else."""
+    rules: dict[str, CacheRule] = {}
+    for pattern, rule in (cache or {}).items():
+        if not isinstance(rule, CacheRule | int | float) or isinstance(rule, bool):
+            raise ConfigError(f"cache[{pattern!r}] is {rule!r}; give a CacheRule, or seconds as a number.")
+        rules[pattern] = rule if isinstance(rule, CacheRule) else CacheRule(rule)
+    return rules

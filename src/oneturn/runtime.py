@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from .drive import CANCEL_PATIENCE, CANCELLED, Drive, Parts
+from .drive import CANCELLED, Drive, Order, Parts
 from .errors import SandboxBusy, SandboxClosed
+from .flight import CANCEL_PATIENCE
 from .gate import Cached, Context, Dispatcher, Gate, Refused, Reply
 from .gate.base import Budget
 from .journal.artifacts import Artifact, ArtifactStore
-from .sandbox.base import Sandbox
+from .sandbox.router import Router
+from .sessions import Sessions
 from .tools.base import Result, Source
 from .types import Answer, Call, CallRecord, Failure, Limits, Outcome, RunStatus, ScriptError
 from .view import View
@@ -33,7 +35,7 @@ class Runtime:
     """Executes scripts and direct calls for every door. Bound to the event loop it is first used on.
 
     Args:
-        sandbox: Where scripts run.
+        router: Where scripts run.
         dispatcher: Sends the calls that the gate allows.
         sources: Finds the source of a tool by `Tool.source`.
         artifacts: Where blobs of results go.
@@ -46,7 +48,7 @@ class Runtime:
     def __init__(
         self,
         *,
-        sandbox: Sandbox,
+        router: Router,
         dispatcher: Dispatcher,
         sources: Callable[[str], Source],
         artifacts: ArtifactStore,
@@ -56,7 +58,9 @@ class Runtime:
         cache: ResultCache | None = None,
     ) -> None:
         threads = ThreadPoolExecutor(runs, thread_name_prefix="oneturn-run")
-        self.parts = Parts(sandbox, Gate(cache), dispatcher, sources, artifacts, threads)
+        sessions = Sessions(router.for_session)
+        self.parts = Parts(router, sessions, Gate(cache), dispatcher, sources, artifacts, threads)
+        self._sweep: asyncio.TimerHandle | None = None
         self._places = asyncio.Semaphore(runs)
         self._queue = queue
         self._patience = patience
@@ -66,7 +70,7 @@ class Runtime:
         self._calls: set[asyncio.Task[tuple[Answer, CallRecord]]] = set()
         self._dropped: set[asyncio.Task[Any]] = set()
 
-    async def execute(self, code: str, *, view: View, limits: Limits, caller: str) -> Outcome:
+    async def execute(self, order: Order) -> Outcome:
         """Run a script to its end. What goes wrong in the script is in the outcome.
 
         Raises:
@@ -74,7 +78,7 @@ class Runtime:
             SandboxError: The sandbox could not be started.
         """
         await self._take_place()
-        drive = Drive(self.parts, code, view, limits, caller, asyncio.get_running_loop())
+        drive = Drive(self.parts, order, asyncio.get_running_loop())
         self._drives[drive.id] = drive
         try:
             return await drive.to_end()
@@ -82,6 +86,8 @@ class Runtime:
             del self._drives[drive.id]
             drive.over.set()
             self._places.release()
+            if order.session and self._sweep is None and not self._closed:
+                self._sweep_later()
 
     async def call(
         self, name: str, arguments: Mapping[str, Any], *, view: View, limits: Limits, caller: str
@@ -153,6 +159,20 @@ class Runtime:
         drive.stop(CANCELLED, cancelled=True)
         return True
 
+    async def end_session(self, name: str, *, caller: str) -> bool:
+        """Forget the variables of a session. False when there is none; SandboxBusy while it runs a script."""
+        return await asyncio.to_thread(self.parts.sessions.end, caller, name)
+
+    def _sweep_later(self) -> None:
+        loop, sessions = asyncio.get_running_loop(), self.parts.sessions
+
+        def sweep() -> None:
+            self._sweep = None
+            work = loop.run_in_executor(self.parts.threads, sessions.sweep)
+            work.add_done_callback(lambda _: self._sweep_later() if sessions and not self._closed else None)
+
+        self._sweep = loop.call_later(sessions.idle / 10, sweep)
+
     @property
     def running(self) -> tuple[str, ...]:
         """The ids of the runs under way."""
@@ -174,8 +194,11 @@ class Runtime:
             await drive.over.wait()
         if calls:
             await asyncio.wait(calls, timeout=CANCEL_PATIENCE)
+        if self._sweep is not None:
+            self._sweep.cancel()
         self.parts.threads.shutdown(wait=False)
-        await asyncio.to_thread(self.parts.sandbox.close)
+        await asyncio.to_thread(self.parts.sessions.close)
+        await asyncio.to_thread(self.parts.router.close)
 
     def _let_go(self, call: asyncio.Task[tuple[Answer, CallRecord]]) -> None:
         """Cancel a direct call. Remembered, because a tool shares its task and may cancel it too."""

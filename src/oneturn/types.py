@@ -33,8 +33,19 @@ CacheScope = Literal["run", "session", "shared"]
 Detail = Literal["names", "signatures", "full"]
 """How much a search tells of each tool it found."""
 
-IsolationLevel = Literal["interpreter"]
-"""The isolation levels that exist, weakest first."""
+IsolationLevel = Literal["interpreter", "jailed", "container", "gvisor", "remote"]
+"""What stands between a script and the machine, weakest first.
+
+`interpreter`: a language sandbox in a process of its own. `jailed`: the same or full CPython, in an
+operating-system jail. `container`: a container of an engine. `gvisor`: one with a kernel of its own.
+`remote`: a machine of someone else, whose word is all there is; only used when it is named.
+"""
+
+TierName = Literal["monty", "cpython", "container", "remote"]
+"""Where a script can run; the tiers differ in isolation and in how much Python they offer."""
+
+SandboxChoice = Literal["auto", "monty", "cpython", "container", "remote"]
+"""A tier by name, or `auto`: for each script the fastest one that runs it exactly right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +227,8 @@ class Waiting:
     pending: tuple[int, ...]
     prints: str = ""
     cut_prints: int = 0
+    dropped: tuple[int, ...] = ()
+    """Open calls whose answer the script no longer wants, because it cancelled what waited for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +272,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """One thing that keeps a script confined, and whether trying the forbidden act showed it.
+
+    `proved` is None when this machine does not have it. A control that is `required` and not proved
+    makes the level unavailable.
+    """
+
+    name: str
+    proved: bool | None
+    why: str = ""
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class CallRecord:
     """One call of a run, as the outcome and the audit trail show it."""
 
@@ -289,8 +316,17 @@ class Outcome:
     calls: tuple[CallRecord, ...] = ()
     seconds: float = 0.0
     caller: str = "local"
-    isolation: IsolationLevel = "interpreter"
+    isolation: IsolationLevel | None = None
+    """What the script was confined by; None when none ran, as in a direct call."""
     warnings: tuple[Diagnostic, ...] = ()
+    sandbox: TierName | None = None
+    """Where the script ran; None when nothing of it did."""
+    routed: str = ""
+    """Why it ran there."""
+    seed: int | None = None
+    """What its randomness came from: the same script, seed and answers give the same run."""
+    session: str = ""
+    """The session whose variables it saw."""
 
     @property
     def ok(self) -> bool:

@@ -6,6 +6,7 @@ and a script's `runtime.search_tools`. A view never shows a tool outside its sco
 
 from __future__ import annotations
 
+import ast
 import builtins
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,8 @@ from .tools.stubs import own_name, stub_text
 from .tools.text import neutral
 from .types import Effect, ScriptError, Tool
 
-_NOT_BARE = frozenset(dir(builtins)) | sys.stdlib_module_names
+_BUILTINS = frozenset(dir(builtins))
+_NOT_BARE = _BUILTINS | sys.stdlib_module_names
 _DEEPEST = 20  # parts of a dotted name; no tool has more, and a script may write any number
 _SUMMARY = 120  # characters of a description in a list
 
@@ -72,14 +74,24 @@ class View:
             queries, limit, effect=effect, namespace=namespace, source=source, label=label
         )
 
-    def check(self, program: Program) -> Checked:
-        """What is wrong with a script, before anything of it runs."""
-        return self._checker.check(program, self.scope)
+    def check(
+        self, program: Program, *, full_python: bool = False, bound: frozenset[str] = frozenset()
+    ) -> Checked:
+        """What is wrong with a script, before anything of it runs.
 
-    def check_code(self, code: str) -> Checked:
+        Args:
+            program: The script.
+            full_python: Whether it may use all of Python, or what Monty offers.
+            bound: Names that have values before it starts.
+        """
+        return self._checker.check(program, self.scope, full_python=full_python, bound=bound)
+
+    def check_code(self, code: str, full_python: bool = False) -> Checked:
         """The same for the text of a script, which may not even be Python."""
         program = parse(code)
-        return Checked(program) if isinstance(program, ScriptError) else self.check(program)
+        if isinstance(program, ScriptError):
+            return Checked(program)
+        return self.check(program, full_python=full_python)
 
     def observed(self, tool: Tool) -> Observed | None:
         """The shape that results of a tool were seen to have; None when it declares one, or none came."""
@@ -198,6 +210,7 @@ def script_for(program: Program, scope: Scope) -> Script:
     bare = {ns for ns in namespaces & known & used if "." not in ns and ns not in _NOT_BARE}
     return Script(
         source=program.source,
+        called=_only_called(program),
         tools=scope.mentioned(program.identifiers),
         namespaces=frozenset(namespaces),
         globals=frozenset(bare | ({"tools", "runtime"} & program.free)),
@@ -208,3 +221,18 @@ def script_for(program: Program, scope: Scope) -> Script:
 
 def _prefixes(parts: list[str]) -> list[str]:
     return [".".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def _only_called(program: Program) -> frozenset[str]:
+    """The names that nothing binds and that only ever stand before the arguments of a call."""
+    unbound = program.free - _BUILTINS
+    if not unbound:
+        return frozenset()
+    otherwise = {
+        node.id
+        for node in program.nodes
+        if isinstance(node, ast.Name)
+        and node.id in unbound
+        and not (isinstance(parent := program.parents[node], ast.Call) and parent.func is node)
+    }
+    return unbound - otherwise

@@ -13,7 +13,15 @@ import typer.main
 from blocks import ROOT
 
 from oneturn import CodeMode, Limits, Outcome, errors, metatools, server
-from oneturn.config import (
+from oneturn.gate.dispatch import _KEPT
+from oneturn.program.dialect import MODULES
+from oneturn.sandbox.container.proof import _KERNEL, _TRIED
+from oneturn.sandbox.cpython import CPythonSandbox
+from oneturn.sandbox.inside.probe import PROBES
+from oneturn.sandbox.modules import SAFE
+from oneturn.sandbox.monty import MontySandbox
+from oneturn.sandbox.monty_jail import _MORE
+from oneturn.settings import (
     AuthSettings,
     CacheSettings,
     LimitSettings,
@@ -22,12 +30,19 @@ from oneturn.config import (
     ServerSettings,
     Settings,
 )
-from oneturn.gate.dispatch import _KEPT
-from oneturn.program.dialect import MODULES
 from oneturn.tools import results
 from oneturn.tools.openapi import Credential
 from oneturn.tools.search import SearchIndex
-from oneturn.types import CacheScope, CallRecord, CallStatus, Detail, Effect, IsolationLevel, ResultRule
+from oneturn.types import (
+    CacheScope,
+    CallRecord,
+    CallStatus,
+    Detail,
+    Effect,
+    IsolationLevel,
+    ResultRule,
+    SandboxChoice,
+)
 from oneturn.view import ScriptRuntime
 
 
@@ -143,7 +158,7 @@ def test_every_setting_is_in_the_table(prefix: str, section: type[typing.Any]) -
 
 
 def test_every_argument_of_an_app_is_a_setting_or_explained() -> None:
-    explained = rows(page("configuration")).keys() | {"limits", "sandbox"}  # "limits.*"; see "testing"
+    explained = rows(page("configuration")).keys() | {"limits"}  # "limits.*"
     assert inspect.signature(CodeMode).parameters.keys() - explained == set()
 
 
@@ -214,8 +229,41 @@ def test_words_with_a_fixed_meaning_are_explained() -> None:
 
 
 def test_every_module_a_script_can_import_is_named() -> None:
-    text = page("scripts").partition("These modules can be imported")[2].partition(".\n\n")[0]
-    assert set(re.findall(r"`([\w.]+)`", text)) == MODULES
+    for words, modules in (
+        ("These modules can be imported in Monty", MODULES),
+        ("In full Python these modules can be imported", set(SAFE)),
+    ):
+        text = page("scripts").partition(words)[2].partition(".\n\n")[0]
+        assert set(re.findall(r"`([\w.]+)`", text)) == modules
+
+
+def test_every_tier_and_level_is_explained() -> None:
+    text = page("sandboxes")
+    tables = rows(text)
+    assert set(typing.get_args(IsolationLevel)) - tables.keys() == set()
+    assert [choice for choice in typing.get_args(SandboxChoice) if f"`{choice}`" not in text] == []
+
+
+def test_every_control_is_named() -> None:
+    sandbox = MontySandbox()
+    try:
+        own = {control.name for control in sandbox.controls()}
+    finally:
+        sandbox.close()
+    text = page("sandboxes").replace("\n", " ")
+    missing = [name for name in (*own, *PROBES, *_MORE, *_TRIED, _KERNEL) if f"`{name}`" not in text]
+    assert missing == []
+
+
+def test_every_control_of_the_jail_on_this_machine_is_in_the_table() -> None:
+    sandbox = CPythonSandbox()
+    try:
+        controls = sandbox.controls()
+    except errors.SandboxUnavailable as error:
+        pytest.skip(str(error))
+    finally:
+        sandbox.close()
+    assert {control.name for control in controls} - rows(page("sandboxes")).keys() == set()
 
 
 def test_every_page_is_in_the_readme() -> None:

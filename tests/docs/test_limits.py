@@ -10,7 +10,9 @@ import pytest
 from blocks import ROOT
 
 from oneturn import CodeMode, Limits, SourceError, Tool
+from oneturn.errors import SandboxUnavailable
 from oneturn.sandbox.base import Script
+from oneturn.sandbox.cpython import CPythonSandbox
 from oneturn.sandbox.monty import MontySandbox
 from oneturn.testing import FakeSource
 
@@ -29,14 +31,17 @@ def echo(value: Any) -> Any:
 def test_the_readme_has_a_row_for_each() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = (
-        "Isolation is `interpreter` level",
+        "Isolation starts at `interpreter`",
         "Workers are reused",
         "No approvals",
         "A deadline does not undo",
-        "`gather` has no `return_exceptions`",
+        "No jail, no full Python",
         "`ToolError` is an alias of `Exception`",
         "Some text is refused",
         "Names of Python modules",
+        "Sessions are in memory",
+        "The list of modules is no wall",
+        "Addresses are not repeated",
         "The check is not a proof",
         "A pin is about words",
         "A write does not refresh the cache",
@@ -47,22 +52,23 @@ def test_the_readme_has_a_row_for_each() -> None:
     assert [row for row in rows if f"| {row} |" not in text] == []
 
 
-def test_isolation_is_interpreter_level(app: CodeMode) -> None:
+def test_isolation_starts_at_interpreter(app: CodeMode) -> None:
     assert app.execute_sync("1").isolation == "interpreter"
 
 
-def test_workers_are_reused() -> None:
-    sandbox = MontySandbox(workers=1)
-    processes = set()
+def test_workers_are_reused_by_the_same_caller_and_by_no_other() -> None:
+    sandbox = MontySandbox(workers=4)
+    processes: dict[str, set[int | None]] = {"ada": set(), "bob": set()}
     try:
-        for _ in range(2):
-            run = sandbox.open(Limits(), 1)
+        for caller in ("ada", "bob", "ada"):
+            run = sandbox.open(Limits(), 1, caller=caller)
             run.start(Script("1"))
-            processes.add(run._pid)
+            processes[caller].add(run.process)
             run.close()
     finally:
         sandbox.close()
-    assert len(processes) == 1
+    assert len(processes["ada"]) == 1
+    assert not processes["ada"] & processes["bob"]
 
 
 def test_a_destructive_tool_is_called_without_asking(app: CodeMode) -> None:
@@ -89,12 +95,48 @@ def test_a_function_in_a_thread_outlives_its_deadline(app: CodeMode) -> None:
     assert done.wait(timeout=30)
 
 
-def test_gather_has_no_return_exceptions(app: CodeMode) -> None:
-    app.tool(effect="read")(echo)
-    script = "import asyncio\nawait asyncio.gather(echo(1), return_exceptions=True)"
-    outcome = app.execute_sync(script)
-    assert outcome.error is not None
-    assert outcome.error.kind == "UnsupportedPython"
+def test_without_a_jail_scripts_have_a_part_of_python(app: CodeMode, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any, **__: Any) -> None:
+        raise SandboxUnavailable("There is no jail here.")
+
+    monkeypatch.setattr(CPythonSandbox, "open", none)
+    error = app.execute_sync("def one():\n    yield 1\nlist(one())").error
+    assert error is not None
+    assert error.kind == "UnsupportedPython"
+    inexact = app.execute_sync("round(2.675, 2)")
+    assert inexact.value == 2.68
+    assert [warning.kind for warning in inexact.warnings] == ["Inexact"]
+    assert "There is no jail here." in inexact.warnings[0].message
+
+
+def test_sessions_are_in_memory(app: CodeMode) -> None:
+    assert app.execute_sync("kept = 1", session="s").ok
+    app.close_sync()
+    error = app.execute_sync("kept", session="s").error
+    assert error is not None
+    assert error.kind == "NameError"
+
+
+def full_python(app: CodeMode, script: str, seed: int = 1) -> Any:
+    try:
+        outcome = app.execute_sync(script, sandbox="cpython", seed=seed)
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    assert outcome.ok, outcome.error
+    return outcome.value
+
+
+def test_the_list_of_modules_is_no_wall(app: CodeMode) -> None:
+    script = "import collections\nhasattr(collections._sys.modules['os'], 'system')"
+    assert full_python(app, script) is True
+
+
+def test_addresses_are_not_repeated() -> None:
+    found = set()
+    for _ in range(3):
+        with CodeMode() as app:
+            found.add(full_python(app, "id(object())"))
+    assert len(found) > 1
 
 
 def test_tool_error_catches_the_script_s_own_mistakes(app: CodeMode) -> None:
@@ -117,10 +159,10 @@ def test_a_namespace_called_like_a_module_is_reached_through_tools(app: CodeMode
     app.tool(namespace="time", effect="read")(echo)
     assert app.execute_sync("await tools.time.echo(1)").value == 1
     assert app.execute_sync("from tools import time as clock\nawait clock.echo(2)").value == 2
-    for script in ("await time.echo(3)", "from tools.time import echo\nawait echo(4)"):
-        error = app.execute_sync(script).error
-        assert error is not None
-        assert "tools" in error.hint
+    assert app.execute_sync("from tools.time import echo\nawait echo(3)").value == 3
+    error = app.execute_sync("await time.echo(4)").error
+    assert error is not None
+    assert "tools" in error.hint
 
 
 def test_the_check_is_not_a_proof(app: CodeMode) -> None:

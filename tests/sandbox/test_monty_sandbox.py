@@ -6,14 +6,18 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oneturn.errors import SandboxBusy, SandboxClosed, SandboxError
+from oneturn.errors import SandboxBusy, SandboxClosed, SandboxError, SandboxUnavailable
+from oneturn.sandbox import monty_controls
 from oneturn.sandbox.base import Script
-from oneturn.sandbox.monty import MontyRun, MontySandbox
+from oneturn.sandbox.monty import MontySandbox
+from oneturn.sandbox.monty_run import MontyRun
 from oneturn.testing.steps import echo, finish, script, until_blocked
 from oneturn.types import Answer, Call, Finished, Limits
 
@@ -27,13 +31,13 @@ def sandbox() -> Iterator[MontySandbox]:
     sandbox.close()
 
 
-def waiting(sandbox: MontySandbox, source: str = "await solo(1)") -> tuple[MontyRun, int, Call]:
+def waiting(
+    sandbox: MontySandbox, source: str = "await solo(1)", caller: str = ""
+) -> tuple[MontyRun, int, Call]:
     """A run that waits for its first call, and the process it waits in."""
-    run = sandbox.open(LIMITS, 1)
+    run = sandbox.open(LIMITS, 1, caller=caller)
     _, calls = until_blocked(run, run.start(script(source)))
-    session = run._session
-    assert session is not None
-    pid = session.worker_pid
+    pid = run.process
     assert pid is not None
     return run, pid, calls[0]
 
@@ -49,13 +53,107 @@ def value(sandbox: MontySandbox, source: str, limits: Limits = LIMITS) -> Any:
 def test_every_worker_taken_is_busy_and_closing_one_frees_it(sandbox: MontySandbox) -> None:
     first, _, _ = waiting(sandbox)
     second, _, _ = waiting(sandbox)
-    third = sandbox.open(LIMITS, 1)
-    with pytest.raises(SandboxBusy, match="busy"):
-        third.start(script("1"))
-    third.close()
+    for caller in ("", "another"):
+        with pytest.raises(SandboxBusy, match="busy"):
+            sandbox.open(LIMITS, 1, caller=caller)
     first.close()
     assert value(sandbox, "1 + 1") == 2
     second.close()
+
+
+def process(sandbox: MontySandbox, caller: str) -> int:
+    """The process that serves the next run of this caller."""
+    run, pid, _ = waiting(sandbox, caller=caller)
+    run.close()
+    return pid
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_caller_gets_its_own_worker_again_and_nobody_else_s(sandbox: MontySandbox) -> None:
+    ann, bob = process(sandbox, "ann"), process(sandbox, "bob")
+    assert ann != bob
+    assert [process(sandbox, caller) for caller in ("ann", "bob", "ann")] == [ann, bob, ann]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_new_caller_takes_the_place_of_the_worker_idle_longest(sandbox: MontySandbox) -> None:
+    ann, bob = process(sandbox, "ann"), process(sandbox, "bob")
+    cid = process(sandbox, "cid")
+    assert cid not in (ann, bob)
+    assert [alive(pid) for pid in (ann, bob, cid)] == [False, True, True]
+    assert process(sandbox, "bob") == bob
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_workers_of_a_few_callers_are_kept() -> None:
+    sandbox = MontySandbox(workers=20)
+    used = [process(sandbox, f"caller {number}") for number in range(12)]
+    assert [alive(pid) for pid in used] == [False] * 4 + [True] * 8
+    sandbox.close()
+    assert not any(alive(pid) for pid in used)
+
+
+def test_runs_of_one_caller_at_once_have_a_worker_each(sandbox: MontySandbox) -> None:
+    first, one, _ = waiting(sandbox, caller="ann")
+    second, other, _ = waiting(sandbox, caller="ann")
+    assert one != other
+    first.close()
+    second.close()
+    assert {process(sandbox, "ann") for _ in range(4)} <= {one, other}
+
+
+def test_a_waiting_caller_gets_the_place_that_becomes_free() -> None:
+    sandbox = MontySandbox(workers=1, wait=20)
+    run, _, _ = waiting(sandbox, caller="ann")
+    with ThreadPoolExecutor(1) as threads:
+        later = threads.submit(process, sandbox, "bob")
+        run.close()
+        assert later.result(20) is not None
+    sandbox.close()
+
+
+def test_nothing_runs_when_a_control_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = MontySandbox(workers=2)
+    # As if this build of Monty gave scripts more memory than they may have.
+    generous = replace(monty_controls._LIMITS, memory=1 << 30)
+    monkeypatch.setattr(monty_controls, "_LIMITS", generous)
+    monkeypatch.setattr(monty_controls, "_HUNGRY", "x = 'a' * 1_000_000")
+    control = {each.name: each for each in sandbox.controls()}["Monty's memory limit"]
+    assert not control.proved
+    for place in (sandbox, sandbox.session()):
+        with pytest.raises(SandboxUnavailable, match=r"memory limit: .*Nothing ran"):
+            place.open(LIMITS, 1)
+    sandbox.close()
+
+
+@pytest.mark.parametrize("worked", ["open(__file__ and '/dev/null')", "1", "print('fine')"])
+def test_an_act_that_works_is_noticed(worked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = MontySandbox(workers=2)
+    monkeypatch.setattr(monty_controls, "_NETWORK", ("import socket", worked))
+    control = {each.name: each for each in sandbox.controls()}["Monty gives no network"]
+    assert control.proved is (worked not in ("1", "print('fine')"))
+    sandbox.close()
+
+
+@pytest.mark.parametrize("module", ["ctypes", "threading", "multiprocessing", "sysconfig"])
+def test_modules_that_reach_out_are_not_there(sandbox: MontySandbox, module: str) -> None:
+    run = sandbox.open(LIMITS, 1)
+    end = run.start(script(f"import {module}"))
+    run.close()
+    assert isinstance(end, Finished)
+    assert end.error is not None
+    assert end.error.kind == "ModuleNotFoundError"
+
+
+def test_a_call_in_a_text_given_to_eval_has_no_place_in_the_script(sandbox: MontySandbox) -> None:
+    run, _, call = waiting(sandbox, "\n\nawait eval('solo(1)')")
+    assert call.position is None
+    run.close()
 
 
 def test_a_worker_killed_from_outside_costs_one_run(sandbox: MontySandbox) -> None:
@@ -113,8 +211,7 @@ def test_closing_the_sandbox_ends_its_workers(sandbox: MontySandbox) -> None:
     run, pid, _ = waiting(sandbox)
     run.close()
     sandbox.close()
-    state = Path(f"/proc/{pid}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    assert not alive(pid)
     assert value(sandbox, "1 + 1") == 2
 
 

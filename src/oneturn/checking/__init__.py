@@ -66,17 +66,32 @@ class Checker:
     def __init__(self, types: bool = True, *, seconds: float = 2.0, workers: int = 2) -> None:
         self._types = TypeChecker(seconds=seconds, workers=workers) if types else None
         self._arguments = ArgumentCheck()
-        self._answers: Kept[tuple[bytes, int], _Answer] = Kept(_KEPT)
+        self._answers: Kept[tuple[bytes, int, bool, frozenset[str]], _Answer] = Kept(_KEPT)
         self._typed: Kept[tuple[bytes, tuple[int, ...]], tuple[tuple[Tool, ...], list[Problem]]] = Kept(_KEPT)
 
-    def check(self, program: Program, scope: Scope) -> Checked:
-        """What is wrong with a script for a caller of this scope. Nothing of the script runs."""
+    def check(
+        self,
+        program: Program,
+        scope: Scope,
+        *,
+        full_python: bool = False,
+        bound: frozenset[str] = frozenset(),
+    ) -> Checked:
+        """What is wrong with a script for a caller of this scope. Nothing of the script runs.
+
+        Args:
+            program: The script.
+            scope: What its caller can reach.
+            full_python: Whether it may use all of Python, or what Monty offers.
+            bound: Names that have values before it starts; of a script with any, types are not checked.
+        """
         digest = hashlib.sha256(program.source.encode("utf-8", "surrogatepass")).digest()
-        key = (digest, id(scope))
+        key = (digest, id(scope), full_python, bound)
         known = self._answers.get(key)
         if known is not None and known.holds(scope):
             return Checked(known.checked.error, known.checked.warnings)
-        work = _Check(program, scope, self._arguments, self._types, self._typed, digest)
+        types = None if bound else self._types
+        work = _Check(program, scope, self._arguments, types, self._typed, digest, full_python)
         checked = work.checked()
         if work.complete:
             self._answers.put(key, _Answer(weakref.ref(scope), work.asked, checked))
@@ -114,6 +129,7 @@ class _Check:
         types: TypeChecker | None,
         typed: Kept[tuple[bytes, tuple[int, ...]], tuple[tuple[Tool, ...], list[Problem]]],
         digest: bytes,
+        full_python: bool,
     ) -> None:
         self._program = program
         self._scope = scope
@@ -121,6 +137,7 @@ class _Check:
         self._types = types
         self._typed = typed
         self._digest = digest
+        self._full_python = full_python
         self._reach = Reach(program)
         self.asked: dict[str, Status] = {}
         """How each name stood that the answer rests on."""
@@ -130,7 +147,7 @@ class _Check:
 
     def checked(self) -> Checked:
         began = time.perf_counter()
-        first = check(self._program, self._is_tool)
+        first = check(self._program, self._is_tool, full_python=self._full_python)
         self._seconds["syntax"] = time.perf_counter() - began
         found = self._timed("names", self._unknown_tools)
         tools = self._mentioned()

@@ -19,7 +19,7 @@ from ..errors import ConfigError, OneturnError, SandboxError, SourceError
 
 if TYPE_CHECKING:
     from ..app import CodeMode
-    from ..config import Settings
+    from ..settings import Settings
 
 Patterns = Mapping[str, Iterable[str]]
 
@@ -135,10 +135,11 @@ class Prepared:
 def prepare(app: str | None, config: Path | None, allow: list[str] | None) -> Prepared:
     """The app that the common options mean. Raises ConfigError."""
     from .. import config as configuration
+    from ..settings import Settings
 
     here = Path.cwd()
     path = config if config is not None or app is not None else configuration.find(here)
-    settings = configuration.load(path) if path is not None else configuration.Settings()
+    settings = configuration.load(path) if path is not None else Settings()
     built = configuration.build(
         settings,
         base=path.resolve().parent if path is not None else here,
@@ -246,6 +247,19 @@ def _progress(sources: Sequence[str], lines: bool) -> Iterator[Callable[[str], N
             status.update(text())
 
         yield tick
+
+
+@contextmanager
+def busy(text: str) -> Iterator[None]:
+    """Shows on a terminal what is being done; on anything else, nothing."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(f"{escape(text)} …"):
+        yield
 
 
 # --- output

@@ -7,12 +7,13 @@ import platform
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from ..errors import ConfigError, OneturnError
+from ..options import Options
+from ..types import Control
 from .common import (
     AllowOption,
     AppOption,
@@ -20,6 +21,7 @@ from .common import (
     Exit,
     JsonOption,
     Verbose,
+    busy,
     exits,
     opened,
     prepare,
@@ -32,13 +34,13 @@ if TYPE_CHECKING:
     from ..app import CodeMode
     from .common import Prepared
 
-Status = Literal["ok", "warn", "fail"]
-_STYLES: dict[Status, str] = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+Status = Literal["ok", "none", "warn", "fail"]
+_STYLES: dict[Status, str] = {"ok": "green", "none": "dim", "warn": "yellow", "fail": "bold red"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report. `warn` does not make the command fail."""
+    """One line of the report. Only `fail` makes the command fail; `none` is not to be had here."""
 
     name: str
     status: Status
@@ -52,15 +54,19 @@ def doctor(
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check the sandbox, the settings and the servers.
+    """Check the sandboxes, the settings and the servers.
 
-    Each of them is tried, not trusted: scripts reach for a planted file, a variable, a port, and
-    for too much memory and time. Ends with 1 when something that is needed fails.
+    Each of them is tried, not trusted: scripts reach for a planted file, a port, another process,
+    and for too much memory and time. Ends with 1 when something that is needed fails.
     """
     with exits(as_json):
         checks = _versions()
-        checks += asyncio.run(_sandbox())
-        checks += _settings(app, config, allow, lines=verbose)
+        try:
+            prepared: Prepared | ConfigError = prepare(app, config, allow)
+        except ConfigError as error:
+            prepared = error
+        checks += _sandboxes(Options() if isinstance(prepared, ConfigError) else prepared.app.options)
+        checks += _settings(prepared, app, lines=verbose)
         failed = any(check.status == "fail" for check in checks)
         if as_json:
             write_json({"ok": not failed, "checks": [asdict(check) for check in checks]})
@@ -83,21 +89,39 @@ def _versions() -> list[Check]:
     ]
 
 
-async def _sandbox() -> list[Check]:
-    from .probe import probe_sandbox
+def _sandboxes(options: Options) -> list[Check]:
+    """Every tier, control by control. One that scripts may be sent to has to hold."""
+    from ..tiers import router_of
 
+    router = router_of(options)
+    needed = {"monty", "cpython"} if options.sandbox == "auto" else {*router.tiers[:1], options.sandbox}
+    checks: list[Check] = []
     try:
-        probes = await probe_sandbox()
-    except OneturnError as error:
-        return [Check("sandbox", "fail", str(error))]
-    return [Check(f"sandbox: {probe.name}", "ok" if probe.ok else "fail", probe.detail) for probe in probes]
+        for tier in router.tiers:
+            try:
+                sandbox = router.get(tier)
+                with busy(f"Trying {tier}"):
+                    controls = sandbox.controls()
+            except OneturnError as error:
+                missing: Status = "none" if tier not in needed else "warn" if tier == "cpython" else "fail"
+                checks.append(Check(tier, missing, str(error)))
+                continue
+            checks += [_check(f"{tier} ({sandbox.isolation})", control) for control in controls]
+    finally:
+        router.close()
+    return checks
 
 
-def _settings(app: str | None, config: Path | None, allow: list[str] | None, *, lines: bool) -> list[Check]:
-    try:
-        prepared = prepare(app, config, allow)
-    except ConfigError as error:
-        return [Check("settings", "fail", str(error))]
+def _check(place: str, control: Control) -> Check:
+    if control.proved:
+        return Check(f"{place}: {control.name}", "ok", control.why or "proved")
+    missing: Status = "fail" if control.required or control.proved is False else "none"
+    return Check(f"{place}: {control.name}", missing, control.why or "not available")
+
+
+def _settings(prepared: Prepared | ConfigError, app: str | None, *, lines: bool) -> list[Check]:
+    if isinstance(prepared, ConfigError):
+        return [Check("settings", "fail", str(prepared))]
     if prepared.path is not None:
         found = Check("settings", "ok", str(prepared.path))
     elif app is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..types import IsolationLevel, SandboxChoice
 from .common import (
     AllowOption,
     AppOption,
@@ -52,6 +53,17 @@ def run(
             "300 when it is not set.",
         ),
     ] = None,
+    sandbox: Annotated[
+        SandboxChoice | None,
+        typer.Option("--sandbox", help="Where it runs; auto takes the fastest place that runs it right."),
+    ] = None,
+    isolation: Annotated[
+        IsolationLevel | None,
+        typer.Option("--isolation", help="The weakest isolation that will do; interpreter by default."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="What its randomness comes from; drawn when not given.")
+    ] = None,
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
@@ -67,21 +79,26 @@ def run(
         longest = prepared.app.limits.max_timeout
         if timeout is not None and timeout > longest:
             note(f"note: --timeout {timeout:g} is cut to {longest:g} s, the app's max_timeout")
-        outcome = asyncio.run(_execute(prepared.app, code, timeout, lines=verbose))
+        prepared.app.configure(sandbox=sandbox, isolation=isolation)
+        outcome = asyncio.run(_execute(prepared.app, code, timeout, seed, lines=verbose))
         if as_json:
             write_json(_data(outcome))
         else:
             _show(outcome, code, name)
+            if verbose and outcome.sandbox is not None:
+                note(f"ran in {outcome.sandbox} ({outcome.isolation}): {outcome.routed}")
             refused = _refused(prepared.app, outcome)
             if refused is not None:
                 note(f"to allow it: {how_to_allow(prepared, refused)}")
         raise typer.Exit(_code(outcome))
 
 
-async def _execute(app: CodeMode, code: str, timeout: float | None, *, lines: bool) -> Outcome:
+async def _execute(
+    app: CodeMode, code: str, timeout: float | None, seed: int | None, *, lines: bool
+) -> Outcome:
     async with opened(app, lines=lines):
         with _interruptible(app):
-            return await app.execute(code, timeout=timeout)
+            return await app.execute(code, timeout=timeout, seed=seed)
 
 
 @contextlib.contextmanager
@@ -191,4 +208,7 @@ def _data(outcome: Outcome) -> dict[str, Any]:
         "warnings": [diagnostic_data(warning) for warning in outcome.warnings],
         "seconds": round(outcome.seconds, 6),
         "isolation": outcome.isolation,
+        "sandbox": outcome.sandbox,
+        "routed": outcome.routed,
+        "seed": outcome.seed,
     }

@@ -49,6 +49,7 @@ def serve(
     """Serve the app over MCP. Options win over the `[server]` section of the settings."""
     with exits():
         from .. import config as configuration
+        from ..settings import address
 
         prepared = prepare(app, config, allow)
         settings = prepared.settings.server
@@ -56,10 +57,11 @@ def serve(
             "mode": mode or settings.mode,
             "direct": direct or settings.direct,
             "max_tokens": settings.max_tokens,
+            "sessions": settings.sessions,
         }
         where = http or settings.http
         if where is not None:
-            host, port = configuration.address(where)
+            host, port = address(where)
             token = configuration.token(token_env or settings.token_env)
             options |= {
                 "host": host,

@@ -99,7 +99,12 @@ async def _counted(app: CodeMode, lines: bool) -> Report:
         for meta in await build_server(app).list_tools(run_middleware=False):
             about = meta.description
             if meta.name == EXECUTE_CODE.name and not app.tools():
-                about = execute_description(Scope(tools, [Allow.of("*")]))
+                options = app.options
+                about = execute_description(
+                    Scope(tools, [Allow.of("*")]),
+                    full_python=options.full_python,
+                    imports=options.imports,
+                )
             start += count(listed(meta.name, about, meta.parameters))
         costs = [tool_cost(tool) for tool in _followed(tools)]
         task = task_cost(tools, costs)

@@ -50,14 +50,17 @@ _CONSUMERS = frozenset(
 _COROUTINES = frozenset({"asyncio.gather", "asyncio.sleep"})
 
 
-def check(program: Program, is_tool: Callable[[str], bool]) -> ScriptError | None:
+def check(
+    program: Program, is_tool: Callable[[str], bool], *, full_python: bool = False
+) -> ScriptError | None:
     """One error for everything that is wrong with a script, or None.
 
     Args:
         program: The parsed script.
         is_tool: Whether a dotted name, without `tools.`, is a tool the script may mean.
+        full_python: Whether it may use all of Python, or what Monty offers.
     """
-    constructs = unsupported(program)
+    constructs = () if full_python else unsupported(program)
     hidden = hidden_tools(program, is_tool)
     calls = [call for call in forgotten_awaits(program, is_tool) if call not in hidden]
     if not constructs and not hidden and not calls:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..types import Answer, IsolationLevel, Limits, Step
+from ..types import Answer, Control, IsolationLevel, Limits, Step, TierName
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,9 @@ class Script:
     awaited: frozenset[tuple[int, int]] = frozenset()
     """UTF-8 byte ranges of calls that stand directly under an `await`."""
     uses_tool_error: bool = False
+    called: frozenset[str] = frozenset()
+    """Bare names nothing binds that the script only ever calls: a call of one goes to the gate, which
+    knows the nearest names; read in any other way it is a NameError."""
 
 
 class SandboxRun(Protocol):
@@ -59,17 +62,50 @@ class SandboxRun(Protocol):
         ...
 
 
+class Session(Protocol):
+    """Variables kept between runs, one run at a time."""
+
+    @property
+    def lost(self) -> str:
+        """Why the variables are gone, as the end of a sentence; empty while they are there."""
+        ...
+
+    def open(self, limits: Limits, seed: int) -> SandboxRun:
+        """The next run. It sees what the runs before it bound.
+
+        Raises:
+            SessionLost: A run before it hit a memory or time limit, was killed or crashed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Forget the variables and give everything back. Idempotent. Not while a run is open."""
+        ...
+
+
 class Sandbox(Protocol):
     """A place to run scripts, kept warm and shared by runs."""
 
+    name: TierName
     isolation: IsolationLevel
 
-    def open(self, limits: Limits, seed: int) -> SandboxRun:
+    def open(self, limits: Limits, seed: int, *, caller: str = "") -> SandboxRun:
         """A fresh run that shares nothing with any other. `seed` starts the script's `random`.
+
+        Runs of two callers never meet in one process.
 
         Raises:
             SandboxBusy: Every place is taken.
+            SandboxUnavailable: A control of this level does not hold on this machine.
         """
+        ...
+
+    def session(self, *, caller: str = "") -> Session:
+        """Variables for further runs of one caller. Raises as `open`."""
+        ...
+
+    def controls(self) -> Sequence[Control]:
+        """What confines a script here, each tried from inside where it can be. May take seconds."""
         ...
 
     def close(self) -> None:

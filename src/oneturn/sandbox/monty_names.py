@@ -1,13 +1,16 @@
 """The names a script may use, as Monty objects that suspend when they are called.
 
 `tools`, `runtime` and every namespace are objects with attributes; a tool used as a value is a
-function; `import tools` gets a module with the same things in it. None of them does anything by
-itself: a call surfaces as a step, under the name this module gives back.
+function; `import tools` gets such an object too, in which only what is known can be found. None of them
+does anything by itself: a call surfaces as a step, under the name this module gives back.
+
+One `Names` serves one run, or all runs of a session: then an object that an earlier script bound keeps
+its identity, so that a call on it is still known for what it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +20,7 @@ from ..errors import SandboxError
 from .base import Script
 
 RUNTIME = "runtime"
+MODULES = ("tools", RUNTIME)
 _HELPERS = ("list_tools", "get_tool_info", "search_tools", "artifact")
 
 
@@ -25,44 +29,69 @@ class Namespace:
 
 
 class Names:
-    """The names of one script."""
+    """The names of the scripts it was told of."""
 
-    def __init__(self, script: Script) -> None:
-        self._script = script
+    def __init__(self) -> None:
+        self._tools: frozenset[str] = frozenset()
+        self._namespaces: frozenset[str] = frozenset()
+        self._globals: frozenset[str] = frozenset()
         self._objects: dict[str, monty.ClassInstance] = {}
+        self._modules: dict[str, monty.ClassInstance] = {}
         self._paths: dict[UUID, str] = {}
         self._inside: dict[str, list[str]] = {}  # each namespace's own namespaces; "" is `tools`
-        for name in sorted(script.namespaces):
+
+    def add(self, script: Script) -> None:
+        """Learn what a script may mean, beside what the ones before it meant."""
+        for name in sorted(script.namespaces - self._namespaces):
             self._inside.setdefault(name.rpartition(".")[0], []).append(name)
+        self._tools |= script.tools
+        self._namespaces |= script.namespaces
+        self._globals |= script.globals
 
     def globals(self) -> dict[str, Any]:
         """What to bind before the script starts."""
-        return {name: self._object("" if name == "tools" else name) for name in sorted(self._script.globals)}
+        return {name: self._object(_inner(name)) for name in sorted(self._globals)}
+
+    def module(self, name: str) -> monty.ClassInstance:
+        """What `import tools` and `import runtime` give."""
+        return self._module(_inner(name))
 
     def path(self, object_id: UUID | None, name: str) -> str:
         """The dotted name of something called on, or read from, one of our objects."""
         if object_id is None:
-            return name.removeprefix("<function ").removesuffix(">").removeprefix("tools.")
+            return name.removeprefix("<function ").removesuffix(">")
         path = self._paths.get(object_id, "")
         return f"{path}.{name}" if path else name
 
-    def value(self, name: str, *, bare: bool) -> Any | None:
+    def value(self, object_id: UUID | None, name: str) -> Any | None:
         """What a name that is read as a value stands for; None when for nothing of ours."""
-        tools = self._script.tools
-        if bare:
-            known = name in tools or any(tool.endswith(f".{name}") for tool in tools)
-            return _function(name) if known else None
-        if name in tools or name.startswith(f"{RUNTIME}."):
-            return _function(name)
-        return self._object(name) if name in self._script.namespaces else None
+        if object_id is None:
+            return self._bare(name)
+        path = self.path(object_id, name)
+        imported = any(module.id == object_id for module in self._modules.values())
+        if path in self._tools:
+            return _function(path)
+        if path.startswith(f"{RUNTIME}."):
+            return None if imported and name not in _HELPERS else _function(path)
+        if imported:
+            known = any(tool.startswith(f"{path}.") for tool in self._tools)
+            return self._module(path) if known else None
+        return self._object(path) if path in self._namespaces else None
 
-    def modules(self) -> Mapping[str, Callable[[], monty.ExternalModule]]:
-        """`import tools`, `from tools.github import create_issue`: made only if imported."""
+    def _bare(self, name: str) -> Any | None:
+        if name in self._globals:
+            return self._object(_inner(name))
+        known = name in self._tools or any(tool.endswith(f".{name}") for tool in self._tools)
+        return _function(name) if known else None
 
-        def runtime() -> monty.ExternalModule:
-            return monty.ExternalModule({name: _function(f"{RUNTIME}.{name}") for name in _HELPERS})
-
-        return {"tools": lambda: self._module(_tree(self._script.tools), ""), RUNTIME: runtime}
+    def _module(self, path: str) -> monty.ClassInstance:
+        made = self._modules.get(path)
+        if made is None:
+            # Nothing is in it ahead: `from tools import x` then asks for x, as for any attribute.
+            made = monty.ClassInstance(Namespace(), lazy_attrs="all", allowed_methods="all")
+            self._modules[path] = made
+            self._paths[made.id] = path
+        return made
 
     def _object(self, path: str) -> monty.ClassInstance:
         known = self._objects.get(path)
@@ -78,25 +107,10 @@ class Names:
         self._paths[made.id] = path
         return made
 
-    def _module(self, tree: Mapping[str, Any], path: str) -> monty.ExternalModule:
-        attributes: dict[str, Any] = {}
-        for name, inner in tree.items():
-            full = f"{path}.{name}" if path else name
-            if inner is None:
-                attributes[name] = _function(full)
-            else:
-                attributes[name] = self._submodule(name, full, inner)
-        return monty.ExternalModule(attributes)
 
-    def _submodule(self, name: str, full: str, inner: Mapping[str, Any]) -> Any:
-        module = self._module(inner, full)
-        try:
-            monty.ExternalModule({name: module})
-        except ValueError:
-            # Monty keeps the names of modules it knows, such as `time`, for itself. An object does
-            # for `from tools import time`; only `from tools.time import …` is out of reach.
-            return self._object(full)
-        return module
+def _inner(name: str) -> str:
+    """The path of a bare name: `tools` is the root of all others."""
+    return "" if name == "tools" else name
 
 
 def _function(name: str) -> Callable[..., Any]:
@@ -109,15 +123,3 @@ def _function(name: str) -> Callable[..., Any]:
     # it cannot be taken for text that happens to be a tool's name; `values` refuses it.
     function.__name__ = f"<function {name}>"
     return function
-
-
-def _tree(names: Iterable[str]) -> dict[str, Any]:
-    """Dotted names as nested dicts, with None for a tool."""
-    root: dict[str, Any] = {}
-    for name in sorted(names):
-        *parents, last = name.split(".")
-        place = root
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = None
-    return root

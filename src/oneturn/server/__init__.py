@@ -8,6 +8,7 @@ one gate, under the identity of that client.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 Mode = Literal["code", "search", "plain"]
 """What clients are given: `code` (search_tools, get_tool_info, execute_code), `search` (search_tools,
 get_tool_info, call_tool) or `plain` (every tool in scope, each under its own name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """How an app is offered; `build_server` says what each of these means."""
+
+    mode: Mode = "code"
+    direct: str | Iterable[str] = ()
+    max_tokens: int = 4_000
+    sessions: bool = False
+
 
 __all__ = ["Mode", "build_server", "serve_http", "serve_stdio"]
 
@@ -26,6 +38,7 @@ def build_server(
     mode: Mode = "code",
     direct: str | Iterable[str] = (),
     max_tokens: int = 4_000,
+    sessions: bool = False,
     auth: Any = None,
 ) -> Any:
     """A FastMCP server that offers the tools of `app`.
@@ -40,6 +53,7 @@ def build_server(
         direct: Names or globs of tools that are also offered under their own names, beside the
             meta-tools. Dots become `_`: `github.create_issue` is `github_create_issue`.
         max_tokens: The most one answer may count.
+        sessions: Let clients keep variables from one script to the next, under names they choose.
         auth: A FastMCP auth provider that says who may connect over HTTP.
 
     Raises:
@@ -47,11 +61,16 @@ def build_server(
     """
     from .door import build
 
-    return build(app, mode=mode, direct=direct, max_tokens=max_tokens, auth=auth)
+    return build(app, Offer(mode, direct, max_tokens, sessions), auth=auth)
 
 
 async def serve_stdio(
-    app: CodeMode, *, mode: Mode = "code", direct: str | Iterable[str] = (), max_tokens: int = 4_000
+    app: CodeMode,
+    *,
+    mode: Mode = "code",
+    direct: str | Iterable[str] = (),
+    max_tokens: int = 4_000,
+    sessions: bool = False,
 ) -> None:
     """Serve `app` over this process's stdin and stdout until the client hangs up, then close it.
 
@@ -64,7 +83,7 @@ async def serve_stdio(
     """
     from .stdio import serve
 
-    await serve(app, mode=mode, direct=direct, max_tokens=max_tokens)
+    await serve(app, Offer(mode, direct, max_tokens, sessions))
 
 
 async def serve_http(
@@ -75,6 +94,7 @@ async def serve_http(
     mode: Mode = "code",
     direct: str | Iterable[str] = (),
     max_tokens: int = 4_000,
+    sessions: bool = False,
     token: str | None = None,
     auth: Any = None,
     started: Callable[[str], None] | None = None,
@@ -93,6 +113,7 @@ async def serve_http(
         mode: As in `build_server`.
         direct: As in `build_server`.
         max_tokens: As in `build_server`.
+        sessions: As in `build_server`.
         token: A secret of at least 16 characters that clients send as a bearer token.
         auth: A FastMCP auth provider, instead of `token`.
         started: Told the server's URL once it accepts connections.
@@ -106,11 +127,9 @@ async def serve_http(
 
     await serve(
         app,
+        Offer(mode, direct, max_tokens, sessions),
         host=host,
         port=port,
-        mode=mode,
-        direct=direct,
-        max_tokens=max_tokens,
         token=token,
         auth=auth,
         started=started,

@@ -48,9 +48,12 @@ class Calls:
     app: CodeMode
     max_tokens: int
 
-    async def execute(self, code: str, timeout: float | None) -> ToolResult:
+    async def execute(self, code: str, timeout: float | None, session: str = "") -> ToolResult:
         """Run a script."""
-        outcome = await _finished(self.app.execute(code, timeout=timeout, caller=current_caller()))
+        caller = current_caller()
+        if session and caller == "http":  # nobody in particular: a session belongs to one connection
+            session = f"{get_context().session_id} {session}"
+        outcome = await _finished(self.app.execute(code, timeout=timeout, caller=caller, session=session))
         return await run_result(self.app, outcome, self.max_tokens)
 
     async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:

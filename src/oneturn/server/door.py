@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, get_args
 
@@ -19,7 +19,7 @@ from .. import __version__
 from ..app import CodeMode
 from ..errors import ArtifactNotFound, ConfigError
 from ..tools.scope import Allow
-from . import Mode
+from . import Mode, Offer
 from .calls import Calls, current_caller
 from .tools import CatalogTools
 
@@ -32,13 +32,12 @@ _INSTRUCTIONS: dict[str, str] = {
 }
 
 
-def build(
-    app: CodeMode, *, mode: Mode, direct: str | Iterable[str], max_tokens: int, auth: Any
-) -> FastMCP[None]:
+def build(app: CodeMode, offer: Offer, *, auth: Any) -> FastMCP[None]:
     """The server of `oneturn.server.build_server`."""
+    mode = offer.mode
     if mode not in get_args(Mode):
         raise ConfigError(f"There is no mode {mode!r}; use one of {', '.join(get_args(Mode))}.")
-    calls = Calls(app, max_tokens)
+    calls = Calls(app, offer.max_tokens)
 
     @asynccontextmanager
     async def opened(server: FastMCP[None]) -> AsyncIterator[None]:
@@ -51,7 +50,7 @@ def build(
         version=__version__,
         auth=auth,
         lifespan=opened,
-        providers=[CatalogTools(calls, mode, Allow.of(direct))],
+        providers=[CatalogTools(calls, mode, Allow.of(offer.direct), offer.sessions)],
         middleware=[ToldOfChanges(app)],
         mask_error_details=True,  # our own errors are made for clients, any other stays in the log
         dereference_schemas=False,

@@ -7,7 +7,7 @@ import contextlib
 import hmac
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..app import CodeMode
 from ..errors import ConfigError
-from . import Mode
+from . import Offer
 from .door import build
 from .signals import on_stop
 
@@ -88,12 +88,10 @@ class _Uvicorn(uvicorn.Server):
 
 async def serve(
     app: CodeMode,
+    offer: Offer,
     *,
     host: str,
     port: int,
-    mode: Mode,
-    direct: str | Iterable[str],
-    max_tokens: int,
     token: str | None,
     auth: Any,
     started: Callable[[str], None] | None,
@@ -106,7 +104,7 @@ async def serve(
             f"{host!r} can be reached from other machines, and anyone there could run scripts; "
             "set a token (at least 16 characters) or an auth provider, or listen on 127.0.0.1."
         )
-    server = build(app, mode=mode, direct=direct, max_tokens=max_tokens, auth=auth)
+    server = build(app, offer, auth=auth)
     with _listen(host, port) as listener:
         port = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host

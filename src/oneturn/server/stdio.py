@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterable
 
 from ..app import CodeMode
-from . import Mode
+from . import Offer
 from .door import build
 from .signals import on_stop
 
 
-async def serve(app: CodeMode, *, mode: Mode, direct: str | Iterable[str], max_tokens: int) -> None:
+async def serve(app: CodeMode, offer: Offer) -> None:
     """See `oneturn.server.serve_stdio`."""
-    server = build(app, mode=mode, direct=direct, max_tokens=max_tokens, auth=None)
+    server = build(app, offer, auth=None)
     closing: list[asyncio.Task[None]] = []
 
     def stop(number: signal.Signals) -> None:

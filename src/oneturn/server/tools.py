@@ -44,10 +44,12 @@ class CatalogTools(Provider):
         calls: Performs what clients ask for.
         mode: What clients are given.
         direct: Tools that are offered under their own names beside the meta-tools.
+        sessions: Whether scripts may keep variables for the next one.
     """
 
-    def __init__(self, calls: Calls, mode: Mode, direct: Allow) -> None:
+    def __init__(self, calls: Calls, mode: Mode, direct: Allow, sessions: bool) -> None:
         super().__init__()
+        self._sessions = sessions
         self._calls = calls
         self._mode = mode
         self._direct = direct
@@ -72,8 +74,9 @@ class CatalogTools(Provider):
             chosen: Sequence[Tool] = scope.tools
         else:
             risk = strongest([tool.effect for tool in scope.tools])
-            acting = _execute_code if self._mode == "code" else _call_tool
-            about = execute_description(scope) if self._mode == "code" else CALL_TOOL.description
+            executing = _execute_in_session if self._sessions else _execute_code
+            acting = executing if self._mode == "code" else _call_tool
+            about = self._about(scope) if self._mode == "code" else CALL_TOOL.description
             meta = [
                 _meta_tool(SEARCH_TOOLS, _search_tools(self._calls), _LOOKING),
                 _meta_tool(GET_TOOL_INFO, _get_tool_info(self._calls), _LOOKING),
@@ -88,6 +91,10 @@ class CatalogTools(Provider):
         for name, tool in direct_names(chosen, taken=list(offered)).items():
             offered[name] = DirectTool(self._calls, name, tool)
         return offered
+
+    def _about(self, scope: Scope) -> str:
+        options = self._calls.app.options
+        return execute_description(scope, full_python=options.full_python, imports=options.imports)
 
 
 class DirectTool(OfferedTool):
@@ -171,6 +178,23 @@ def _execute_code(calls: Calls) -> Callable[..., Any]:
         timeout: Annotated[float | None, Field(description="Seconds for the whole run.")] = None,
     ) -> ToolResult:
         return await calls.execute(code, timeout)
+
+    return execute_code
+
+
+def _execute_in_session(calls: Calls) -> Callable[..., Any]:
+    async def execute_code(
+        code: Annotated[str, Field(description="The script.")],
+        timeout: Annotated[float | None, Field(description="Seconds for the whole run.")] = None,
+        session: Annotated[
+            str,
+            Field(
+                description="A name of your choice: scripts with the same one share their variables.",
+                max_length=100,
+            ),
+        ] = "",
+    ) -> ToolResult:
+        return await calls.execute(code, timeout, session)
 
     return execute_code
 

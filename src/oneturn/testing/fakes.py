@@ -14,10 +14,22 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import SandboxClosed
+from ..errors import SandboxBusy, SandboxClosed, SessionLost
 from ..sandbox.base import Script
 from ..tools.base import Result
-from ..types import Answer, Call, Finished, IsolationLevel, Limits, ScriptError, Step, Tool, Waiting
+from ..types import (
+    Answer,
+    Call,
+    Control,
+    Finished,
+    IsolationLevel,
+    Limits,
+    ScriptError,
+    Step,
+    TierName,
+    Tool,
+    Waiting,
+)
 
 FakeScript = Callable[["FakeRun"], Generator[Waiting, Mapping[int, Answer], Any]]
 """A script for `FakeSandbox`: yields steps, is sent the answers of each resume, returns its value."""
@@ -56,15 +68,28 @@ class FakeRun:
     Attributes:
         script: What the runtime gave to `start`.
         seed: The seed the run was opened with.
+        caller: Whose run it is.
+        variables: What a fake script may keep for the next run of its session; empty without one.
         computing: Set while the script is in `compute`.
         resumed: The ids of each batch of answers, in order.
         kills: How often `kill` was called.
         closes: How often `close` was called.
     """
 
-    def __init__(self, play: FakeScript, limits: Limits, seed: int) -> None:
+    def __init__(
+        self,
+        play: FakeScript,
+        limits: Limits,
+        seed: int,
+        *,
+        caller: str = "",
+        session: FakeSession | None = None,
+    ) -> None:
         self.limits = limits
         self.seed = seed
+        self.caller = caller
+        self.variables: dict[str, Any] = {} if session is None else session.variables
+        self._session = session
         self.script = Script("")
         self.computing = threading.Event()
         self.resumed: list[tuple[int, ...]] = []
@@ -96,13 +121,17 @@ class FakeRun:
         return self._step(self._steps, {answer.call_id: answer for answer in answers})
 
     def kill(self) -> None:
-        """Stop the script. A `compute` under way ends."""
+        """Stop the script. A `compute` under way ends, and a session loses its variables."""
         self.kills += 1
+        if self._session is not None:
+            self._session.lost = "its last script was stopped"
         self._killed.set()
 
     def close(self) -> None:
         """Forget the script."""
         self.closes += 1
+        if self._session is not None:
+            self._session.running = False
         steps, self._steps = self._steps, None
         if steps is not None:
             steps.close()
@@ -124,6 +153,41 @@ class FakeRun:
         return ended
 
 
+class FakeSession:
+    """A session of `FakeSandbox`: its runs share one dict of variables.
+
+    Attributes:
+        variables: What the fake scripts kept.
+        lost: Set it to make the next `open` raise `SessionLost`.
+        running: Whether a run of it is open.
+        closed: Whether `close` was called.
+    """
+
+    def __init__(self, sandbox: FakeSandbox, caller: str) -> None:
+        self.variables: dict[str, Any] = {}
+        self.lost = ""
+        self.running = False
+        self.closed = False
+        self._sandbox = sandbox
+        self._caller = caller
+
+    def open(self, limits: Limits, seed: int) -> FakeRun:
+        """The next run."""
+        if self.lost:
+            raise SessionLost(f"The session is gone: {self.lost}. Start a new session.")
+        if self.closed:
+            raise SandboxClosed("This session was closed. Start a new one.")
+        if self.running:
+            raise SandboxBusy("This session runs a script already; wait until that has ended.")
+        self.running = True
+        return self._sandbox.begin(limits, seed, self._caller, self)
+
+    def close(self) -> None:
+        """Forget the variables."""
+        self.closed = True
+        self.variables.clear()
+
+
 class FakeSandbox:
     """A sandbox that plays a generator and runs no code at all. It isolates nothing.
 
@@ -140,21 +204,48 @@ class FakeSandbox:
 
     Args:
         play: Called for each run; it may look at `run.script.source` to tell scripts apart.
+        name: The tier it stands in for.
+        isolation: The level it says it has.
+        controls: What `controls` gives.
     """
 
-    isolation: IsolationLevel = "interpreter"
-
-    def __init__(self, play: FakeScript) -> None:
+    def __init__(
+        self,
+        play: FakeScript,
+        *,
+        name: TierName = "monty",
+        isolation: IsolationLevel = "interpreter",
+        controls: Sequence[Control] = (),
+    ) -> None:
+        self.name = name
+        self.isolation = isolation
         self._play = play
+        self._controls = tuple(controls)
         self.runs: list[FakeRun] = []
         """Every run that was opened, in order."""
+        self.sessions: list[FakeSession] = []
+        """Every session that was made, in order."""
         self.closed = False
 
-    def open(self, limits: Limits, seed: int) -> FakeRun:
+    def open(self, limits: Limits, seed: int, *, caller: str = "") -> FakeRun:
         """A fresh run."""
-        run = FakeRun(self._play, limits, seed)
+        return self.begin(limits, seed, caller, None)
+
+    def session(self, *, caller: str = "") -> FakeSession:
+        """Variables for further runs of one caller."""
+        session = FakeSession(self, caller)
+        self.sessions.append(session)
+        return session
+
+    def begin(self, limits: Limits, seed: int, caller: str, session: FakeSession | None) -> FakeRun:
+        """A run, of a session or of none."""
+        run = FakeRun(self._play, limits, seed, caller=caller, session=session)
         self.runs.append(run)
         return run
+
+    def controls(self) -> Sequence[Control]:
+        """The controls it was made with. Nothing is tried."""
+        return self._controls
 
     def close(self) -> None:
         """Note that the sandbox was closed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,21 @@ FEATURES: Mapping[str, tuple[str, Any]] = {
         "import asyncio\nr = await asyncio.gather(solo(1), solo('bad'), return_exceptions=True)\nstr(r[1])",
         "it is bad",
     ),
+    "task groups": (
+        "import asyncio\nasync with asyncio.TaskGroup() as g:\n    t = g.create_task(solo(1))\nt.result()",
+        1,
+    ),
+    "asyncio.timeout": ("import asyncio\nasync with asyncio.timeout(9):\n    r = await solo(1)\nr", 1),
+    "as_completed": ("import asyncio\n[await f for f in asyncio.as_completed([solo(1)])]", [1]),
+    "generators": ("def g():\n    yield 1\n    yield 2\nlist(g())", [1, 2]),
+    "async generators": (
+        "async def g():\n    yield await solo(1)\n[x async for x in g()]",
+        [1],
+    ),
+    "inheritance": ("class A:\n    def f(self):\n        return 1\nclass B(A):\n    pass\nB().f()", 1),
+    "properties": ("class A:\n    @property\n    def p(self):\n        return 1\nA().p", 1),
+    "del": ("d = {'a': 1}\ndel d['a']\nd", {}),
+    "methods as values": ("d = {'a': 1, 'b': 3}\nmax(d, key=d.get)", "b"),
 }
 """Parts of Python that not every sandbox has: a script that uses one, and its value."""
 
@@ -41,7 +57,25 @@ def script(source: str) -> Script:
         globals=frozenset(used & {"tools", "runtime", "crm"}),
         awaited=frozenset(_awaited(source, tree)),
         uses_tool_error="ToolError" in used,
+        called=_only_called(tree),
     )
+
+
+def _only_called(tree: ast.AST) -> frozenset[str]:
+    """Bare names nothing in the script binds that it calls, and does not read in any other way."""
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    bound |= {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {(each.asname or each.name).partition(".")[0] for each in node.names}
+    bound |= {node.id for node in names if id(node) not in called}
+    return frozenset(node.id for node in names) - bound - frozenset(dir(builtins))
 
 
 def _awaited(source: str, tree: ast.AST) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,154 @@
+"""The calls and pauses of one run that are under way. Everything here belongs to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from .gate import Allowed, Dispatcher, Reply
+from .records import Records
+from .tools.base import Source
+from .types import Answer, Call, Limits
+
+CANCEL_PATIENCE = 1.0  # seconds a cancelled call may take to stop
+
+
+class Flight:
+    """Sends calls, and settles those that are open when the script has ended.
+
+    Args:
+        dispatcher: Sends what the gate allowed.
+        limits: Of this run.
+        records: Where the fate of every call is written.
+        inbox: Where replies go; the run's worker thread reads it.
+        wake: Set after every reply.
+        began: When the run began, by `time.monotonic()`.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        limits: Limits,
+        records: Records,
+        inbox: queue.SimpleQueue[Reply | Answer],
+        wake: asyncio.Event,
+        began: float,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._dispatcher = dispatcher
+        self._limits = limits
+        self._records = records
+        self._inbox = inbox
+        self._wake = wake
+        self._began = began
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._sent: dict[int, float] = {}
+        self._let_go: set[int] = set()
+        self._slots = asyncio.Semaphore(limits.concurrent_calls)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the run's deadline."""
+        return self._began + self._limits.timeout - time.monotonic()
+
+    def send(self, allowed: Allowed, source: Source) -> None:
+        """Start a call."""
+        self._start(allowed.call.id, self._perform(allowed, source))
+
+    def pause(self, call: Call) -> None:
+        """Start an `asyncio.sleep` of the script."""
+        self._start(call.id, self._sleep(call))
+
+    def drop(self, call_id: int) -> None:
+        """The script no longer waits for this one.
+
+        A pause, a read and a call that has not left are cancelled. One that may change the world goes
+        on: cancelling it would only make its effect unknown.
+        """
+        task = self._tasks.get(call_id)
+        if task is None or task.done():
+            return
+        if call_id not in self._sent or not self._records.changes_the_world(call_id):
+            self._cancel(call_id)
+
+    def cancel_all(self) -> None:
+        """Cancel everything that is under way."""
+        for call_id in list(self._tasks):
+            self._cancel(call_id)
+
+    async def settle(self, *, in_flight: bool) -> None:
+        """Let calls that change the world finish if there is time; cancel all the rest.
+
+        Args:
+            in_flight: Whether any may finish; not when the run was stopped.
+        """
+        open_tasks = {call_id: task for call_id, task in self._tasks.items() if not task.done()}
+        changing = [
+            task
+            for call_id, task in open_tasks.items()
+            if call_id in self._sent and self._records.changes_the_world(call_id)
+        ]
+        left, unfinished = self.left, set(open_tasks)
+        if in_flight and changing and left > 0:
+            for call_id, task in open_tasks.items():
+                if task not in changing:
+                    self._cancel(call_id)
+            await asyncio.wait(changing, timeout=left)
+        tasks = [(call_id, task) for call_id, task in open_tasks.items() if not task.done()]
+        for call_id, _ in tasks:
+            self._cancel(call_id)
+        if tasks:
+            await asyncio.wait([task for _, task in tasks], timeout=CANCEL_PATIENCE)
+        stuck = {call_id for call_id, task in open_tasks.items() if not task.done()}
+        self._close_records(unfinished, stuck)
+
+    def _close_records(self, unfinished: set[int], stuck: set[int]) -> None:
+        late: dict[int, Reply] = {}
+        while not self._inbox.empty():
+            item = self._inbox.get_nowait()
+            if isinstance(item, Reply):
+                late[item.allowed.call.id] = item
+        self._records.close(late, self._sent, unfinished, stuck)
+
+    async def _perform(self, allowed: Allowed, source: Source) -> None:
+        call_id = allowed.call.id
+        async with self._slots:
+            self._sent[call_id] = time.monotonic()
+            reply = await self._dispatcher.send(
+                allowed, source, left=self.left, stopped=lambda: call_id in self._let_go
+            )
+        self._tasks.pop(call_id, None)
+        self._deliver(reply)
+
+    async def _sleep(self, call: Call) -> None:
+        seconds = float(call.args[0]) if call.args else 0.0
+        await asyncio.sleep(min(max(seconds, 0.0), self._limits.timeout))
+        del self._tasks[call.id]
+        self._deliver(Answer(call.id))
+
+    def _deliver(self, reply: Reply | Answer) -> None:
+        self._inbox.put(reply)
+        self._wake.set()
+
+    def _cancel(self, call_id: int) -> None:
+        """Cancel a call. Remembered, because a tool shares its task and may cancel it too."""
+        self._let_go.add(call_id)
+        self._tasks[call_id].cancel()
+
+    def _start(self, call_id: int, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks[call_id] = _task(self._loop, work)
+
+
+if sys.version_info >= (3, 12):
+
+    def _task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.Task(work, loop=loop, eager_start=True)  # saves a turn of the loop for each call
+
+else:
+
+    def _task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return loop.create_task(work)

@@ -1,0 +1,343 @@
+"""Where the values may stand that Monty shows differently from CPython.
+
+A set may be filled, asked and sorted, and not gone through: its order differs. What CPython makes
+lazily and Monty at once (`map`, `zip`, generator expressions) may be used up on the spot, where nobody
+can tell. Views, ranges and iterators may be gone through, and not be stored where the tree loses
+sight of them. Every other place is a doubt.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from . import monty_facts as facts
+from .kinds import LAZY, LIST, LOOSE, NUMBER, RANGE, SET, STR, STREAM, THING, TUPLE, VIEW, Kinds, paired
+from .parse import chain
+
+_WORDS = {"set": SET, "view": VIEW, "range": RANGE, "lazy": LAZY, "stream": STREAM}
+_SHORT_CIRCUITS = frozenset({"any", "all"})
+_WITHOUT_ORDER = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub)
+_SNAPSHOTS = frozenset({"enumerate", "zip", "reversed"})
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+class Places:
+    """Judges where the loose values of one script stand."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self.kinds = kinds
+        self.program = kinds.program
+
+    def fits(self, node: ast.expr) -> bool:
+        """Whether an expression stands where nobody can tell Monty's value from CPython's."""
+        loose = self.kinds.of(node) & LOOSE
+        if not loose:
+            return True
+        parent = self.program.parents[node]
+        judge = _JUDGES.get(type(parent))
+        return judge is not None and judge(self, node, parent, loose)
+
+    def _kept(self, node: ast.expr, parent: Any, loose: int) -> bool:
+        """Bound to a name, whose uses are judged in their turn."""
+        targets = parent.targets if isinstance(parent, ast.Assign) else [parent.target]
+        return (
+            not loose & LAZY and node is parent.value and all(isinstance(each, ast.Name) for each in targets)
+        )
+
+    def _changed(self, node: ast.expr, parent: ast.AugAssign, loose: int) -> bool:
+        if node is parent.target:
+            return True
+        return (
+            isinstance(parent.op, _WITHOUT_ORDER) and isinstance(parent.target, ast.Name) and not loose & LAZY
+        )
+
+    def _dropped(self, node: ast.expr, parent: ast.Expr, _loose: int) -> bool:
+        body = self.program.tree.body
+        return not (body and body[-1] is parent)  # the last expression is the script's value
+
+    def _asked(self, node: ast.expr, parent: Any, loose: int) -> bool:
+        return node is parent.test and not loose & (LAZY | STREAM)
+
+    def _chosen(self, node: ast.expr, parent: ast.IfExp, loose: int) -> bool:
+        return not loose & LAZY or node is not parent.test
+
+    def _negated(self, _node: ast.expr, parent: ast.UnaryOp, loose: int) -> bool:
+        return isinstance(parent.op, ast.Not) and not loose & (LAZY | STREAM)
+
+    def _joined(self, _node: ast.expr, _parent: ast.BoolOp, loose: int) -> bool:
+        return not loose & (LAZY | STREAM)
+
+    def _operand(self, _node: ast.expr, parent: ast.BinOp, loose: int) -> bool:
+        return isinstance(parent.op, _WITHOUT_ORDER) and not loose & (LAZY | THING)
+
+    def _compared(self, node: ast.expr, parent: ast.Compare, loose: int) -> bool:
+        operands = [parent.left, *parent.comparators]
+        for index, op in enumerate(parent.ops):
+            left, right = operands[index], operands[index + 1]
+            if node not in (left, right) or isinstance(op, ast.Is | ast.IsNot):
+                continue
+            if isinstance(op, ast.In | ast.NotIn):
+                if node is left or loose & LAZY:
+                    return False
+            elif loose & (LAZY | STREAM | THING) or (loose & VIEW and not isinstance(op, ast.Eq | ast.NotEq)):
+                return False
+        return True
+
+    def _read(self, node: ast.expr, parent: ast.Attribute, loose: int) -> bool:
+        """A method is called on it."""
+        call = self.program.parents[parent]
+        called = isinstance(call, ast.Call) and call.func is parent
+        return called and (loose == THING or (loose == SET and parent.attr in facts.SET_METHODS))
+
+    def _indexed(self, node: ast.expr, parent: ast.Subscript, loose: int) -> bool:
+        stepped = isinstance(parent.slice, ast.Slice) and parent.slice.step is not None
+        return (
+            node is parent.value and not loose & (LAZY | STREAM | THING) and not (loose & RANGE and stepped)
+        )
+
+    def _spread(self, node: ast.expr, parent: ast.Starred, loose: int) -> bool:
+        outer = self.program.parents[parent]
+        return not loose & SET and isinstance(outer, ast.Call | ast.List | ast.Tuple)
+
+    def _shown(self, node: ast.expr, parent: ast.FormattedValue, loose: int) -> bool:
+        return not loose & ~(VIEW | RANGE) and parent.format_spec is None
+
+    def _part(self, node: ast.expr, parent: ast.Tuple, loose: int) -> bool:
+        """One of the values of `a, b = x, y`."""
+        outer = self.program.parents[parent]
+        if not isinstance(outer, ast.Assign) or len(outer.targets) != 1 or loose & LAZY:
+            return False
+        pattern = outer.targets[0]
+        if paired(pattern, outer) is not parent or not isinstance(pattern, ast.Tuple):
+            return False
+        return isinstance(pattern.elts[parent.elts.index(node)], ast.Name)
+
+    def _passed(self, node: ast.expr, parent: ast.Call, loose: int) -> bool:
+        if node is parent.func:
+            return loose == THING
+        name = self.kinds.builtin(parent.func)
+        function = facts.BUILTINS.get(name) or self.kinds.function(parent.func)
+        if function is None and isinstance(parent.func, ast.Attribute):
+            function = self.kinds.method(parent.func)
+            if parent.func.attr in self.kinds.methods:
+                return False
+        if function is None or loose & ~sum(_WORDS[word] for word in function.takes):
+            return False
+        if isinstance(parent.func, ast.Attribute) and loose & SET:
+            # An update or union with a set keeps the order to itself only when it is a set's.
+            return self.kinds.of(parent.func.value) == SET
+        if loose & SET and any(keyword.arg == "key" for keyword in parent.keywords):
+            return False  # between equals the order decides
+        if name == "isinstance":
+            return node is parent.args[0]
+        return not loose & LAZY or self._used_up(node, parent, name)
+
+    def _used_up(self, node: ast.expr, parent: ast.Call, name: str) -> bool:
+        """Whether a consumer takes everything of a lazy value, so that nobody can tell when it was made."""
+        if name in _SHORT_CIRCUITS:
+            return self.total(node)
+        if name in _SNAPSHOTS or name in ("map", "filter"):
+            return self.pure(node) and self._made_at_once(node)
+        return self.pure(node) or name in ("list", "tuple", "sorted") or not name
+
+    def _made_at_once(self, node: ast.expr) -> bool:
+        return not any(self.kinds.of(part) & STREAM for part in getattr(node, "args", ()))
+
+    def _looped(self, node: ast.expr, parent: ast.For, loose: int) -> bool:
+        if node is not parent.iter or loose & SET:
+            return False
+        return not loose & LAZY or (self._snapshot(node) and not self._disturbed(node, parent.body))
+
+    def _gone_through(self, node: ast.expr, parent: ast.comprehension, loose: int) -> bool:
+        if node is not parent.iter or loose & SET:
+            return False
+        return not loose & LAZY or self.pure(self.program.parents[parent])
+
+    def _snapshot(self, node: ast.expr) -> bool:
+        return (
+            isinstance(node, ast.Call)
+            and self.kinds.builtin(node.func) in _SNAPSHOTS
+            and self._made_at_once(node)
+            and not any(self.kinds.of(part) & LAZY for part in node.args)
+        )
+
+    # What an expression does beside giving a value.
+
+    def pure(self, root: ast.AST) -> bool:
+        """Whether an expression calls only what changes nothing, shows nothing and waits for nothing."""
+        return all(self._pure(node) for node in walk(root))
+
+    def _pure(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.Await | ast.NamedExpr):
+            return False
+        if (
+            isinstance(node, ast.Name)
+            and isinstance(node.ctx, ast.Load)
+            and isinstance(self.program.parents[node], ast.Call)
+        ):
+            # A function handed to `map` or given as a key.
+            places = self.program.bindings.get(node.id, ())
+            if any(isinstance(place, _FUNCTIONS) for place in places):
+                return False
+        if not isinstance(node, ast.Call):
+            return True
+        name = self.kinds.builtin(node.func)
+        function = facts.BUILTINS.get(name) or self.kinds.function(node.func)
+        if function is None and getattr(node.func, "attr", None) not in self.kinds.methods:
+            function = self.kinds.method(node.func)
+        return function is not None and function.pure
+
+    def total(self, root: ast.AST) -> bool:
+        """Whether no part of a generator expression can fail, wherever it stops."""
+        if not isinstance(root, ast.GeneratorExp) or len(root.generators) != 1:
+            return False
+        generator = root.generators[0]
+        if not isinstance(generator.target, ast.Name):
+            return False
+        return all(map(self._safe, (root.elt, *generator.ifs)))
+
+    def _safe(self, node: ast.expr) -> bool:
+        kinds = self.kinds
+        match node:
+            case ast.Name() | ast.Constant():
+                return True
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return self._safe(operand)
+            case ast.BoolOp(values=values):
+                return all(map(self._safe, values))
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                if not (self._safe(left) and self._safe(right)):
+                    return False
+                if isinstance(op, ast.Eq | ast.NotEq | ast.Is | ast.IsNot):
+                    return True
+                if isinstance(op, ast.In | ast.NotIn):
+                    return kinds.is_only(right, LIST | TUPLE) or (
+                        kinds.is_only(left, STR) and kinds.is_only(right, STR)
+                    )
+                return kinds.is_only(left, NUMBER) and kinds.is_only(right, NUMBER)
+            case ast.List(elts=parts) | ast.Tuple(elts=parts):
+                return all(map(self._safe, parts))
+            case ast.Call(func=ast.Attribute(value=value, attr=attr), args=[], keywords=[]):
+                function = facts.METHODS.get(attr)
+                known = kinds.is_only(value, STR) and hasattr(str, attr)
+                return known and function is not None and function.least == 0 and self._safe(value)
+            case ast.Call(func=func, args=[value, _], keywords=[]) if kinds.builtin(func) == "isinstance":
+                return self._safe(value)
+        return False
+
+    # Whether what a loop goes through is changed meanwhile.
+
+    def _disturbed(self, iterated: ast.expr, body: list[ast.stmt]) -> bool:
+        """Whether a loop may change what it goes through, which Monty has copied."""
+        roots = self._roots(iterated)
+        if not roots:
+            return False
+        calls = False
+        for statement in body:
+            for node in walk(statement):
+                if self._changed_names(node) & roots:
+                    return True
+                calls = calls or self._calls_script(node)
+        return calls and bool(roots & self._changed_by_functions)
+
+    @cached_property
+    def _changed_by_functions(self) -> frozenset[str]:
+        """Names of what the functions of the script change."""
+        return frozenset(
+            name
+            for function in self.program.nodes
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for node in walk(function)
+            for name in self._changed_names(node)
+        )
+
+    def _roots(self, iterated: ast.expr) -> frozenset[str]:
+        """Names of what a loop goes through; whatever else it goes through is made for it."""
+        found: set[str] = set()
+        for part in getattr(iterated, "args", ()):
+            value = part.value if isinstance(part, ast.Starred) else part
+            if isinstance(value, ast.Call):
+                path = chain(value.func)
+                if path[-1:] not in (("items",), ("values",), ("keys",)):
+                    continue
+                found.update(path[:1])
+            elif not self.kinds.is_only(value, STR | TUPLE | RANGE):
+                found.update(each.id for each in walk(value) if isinstance(each, ast.Name))
+        return frozenset(found.union(*(self._aliases.get(name, ()) for name in found)))
+
+    @cached_property
+    def _aliases(self) -> Mapping[str, set[str]]:
+        """Names that are bound to the same thing by a plain `a = b`."""
+        found: dict[str, set[str]] = {}
+        for node in self.program.nodes:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+                for target in node.targets:
+                    if isinstance(target, ast.Name):
+                        found.setdefault(target.id, set()).add(node.value.id)
+                        found.setdefault(node.value.id, set()).add(target.id)
+        return found
+
+    def _changed_names(self, node: ast.AST) -> set[str]:
+        """Names of what a node may change."""
+        match node:
+            case ast.Subscript(value=value, ctx=ast.Store()):
+                return _names(value)
+            case ast.AugAssign(target=target):
+                return set(chain(target)[:1])
+            case ast.Call(func=ast.Attribute(value=value, attr=attr)):
+                function = facts.METHODS.get(attr)
+                harmless = function is not None and function.pure and attr not in self.kinds.methods
+                return set() if harmless else _names(value)
+            case ast.Call(args=args, keywords=keywords) if self._calls_script(node):
+                arguments = [*args, *(keyword.value for keyword in keywords)]
+                return {part.id for part in arguments if isinstance(part, ast.Name)}
+        return set()
+
+    def _calls_script(self, node: ast.AST) -> bool:
+        return (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and not self.kinds.builtin(node.func)
+        )
+
+
+def _names(root: ast.AST) -> set[str]:
+    return {node.id for node in walk(root) if isinstance(node, ast.Name)}
+
+
+def walk(root: ast.AST) -> Iterator[ast.AST]:
+    """Every node of a part of the tree."""
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack.extend(ast.iter_child_nodes(node))
+
+
+_JUDGES: Mapping[type[ast.AST], Callable[[Places, Any, Any, int], bool]] = {
+    ast.Assign: Places._kept,
+    ast.AnnAssign: Places._kept,
+    ast.NamedExpr: Places._kept,
+    ast.AugAssign: Places._changed,
+    ast.Expr: Places._dropped,
+    ast.If: Places._asked,
+    ast.While: Places._asked,
+    ast.Assert: Places._asked,
+    ast.IfExp: Places._chosen,
+    ast.UnaryOp: Places._negated,
+    ast.BoolOp: Places._joined,
+    ast.BinOp: Places._operand,
+    ast.Compare: Places._compared,
+    ast.Attribute: Places._read,
+    ast.Subscript: Places._indexed,
+    ast.Starred: Places._spread,
+    ast.FormattedValue: Places._shown,
+    ast.Tuple: Places._part,
+    ast.Call: Places._passed,
+    ast.For: Places._looped,
+    ast.comprehension: Places._gone_through,
+}

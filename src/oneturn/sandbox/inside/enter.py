@@ -1,0 +1,123 @@
+"""The main of a process that becomes `bwrap`: it lets go of everything the host had, then execs.
+
+Between a spawn by somebody else's code (Monty's pool) and bubblewrap there must be a moment to close
+inherited descriptors, drop root, set limits and hand over the system-call filter. This is it. Standard
+library only; run by file path with `-I -S`, with a JSON argument, the id of the process that started it
+(it dies with that one), and then the program's own arguments.
+
+As root it goes on as an ordinary user: bubblewrap then needs no rights at all, and nothing of the guest
+ever belongs to root. What the jail will bind may lie where that user cannot go (a home folder, say), so
+root first mounts it, in a mount namespace of its own, where everybody can.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_PARENT_DEATH_SIGNAL = 1
+_NEW_MOUNTS = 0x20000
+_BIND, _EVERYTHING_BELOW, _PRIVATE = 0x1000, 0x4000, 0x40000
+_STAGE = "/tmp"  # noqa: S108  there is one on every machine, and only this process sees it covered
+
+
+def main(plan: Mapping[str, Any], parent: int, arguments: Sequence[str]) -> None:
+    """Become bwrap as `plan` says. `arguments` go to the confined program, after its own."""
+    _forget(plan["loud"])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (plan["files"], plan["files"]))
+    home, inner = plan["bwrap"]
+    paths = [home, *(path for path, _ in plan["binds"])]
+    if plan["user"] is not None:
+        paths = _staged(paths)
+        _drop(plan["user"])
+    _die_with(parent)  # after the change of user, which would undo it
+    options = list(plan["before"])
+    for path, (_, place) in zip(paths[1:], plan["binds"], strict=True):
+        options += ["--ro-bind", path, place]
+    options += plan["after"]
+    if plan["seccomp"]:
+        options += ["--seccomp", str(_readable(base64.b64decode(plan["seccomp"])))]
+    program = os.path.join(paths[0], inner)
+    os.execve(program, ["bwrap", *options, "--", *plan["command"], *arguments], {})  # noqa: S606  this is the point of it
+
+
+def _forget(loud: bool) -> None:
+    """Close every descriptor but standard input and output; errors go nowhere unless `loud`."""
+    if not loud:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+    os.closerange(3, 1 << 20)
+
+
+def _readable(content: bytes) -> int:
+    """A descriptor that reads `content`, which is far smaller than a pipe's room."""
+    reader, writer = os.pipe()
+    os.write(writer, content)
+    os.close(writer)
+    os.set_inheritable(reader, True)
+    return reader
+
+
+def _staged(paths: list[str]) -> list[str]:
+    """The same files under names that an ordinary user can reach.
+
+    Root without the right to mount, as in most containers, gets the paths back as they are.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_NEW_MOUNTS) != 0:
+        return paths
+    held = [os.open(path, os.O_PATH) for path in paths]
+    _mount(libc, None, "/", None, _EVERYTHING_BELOW | _PRIVATE)
+    _mount(libc, "tmpfs", _STAGE, "tmpfs", 0, "mode=755,size=64k")
+    staged = []
+    for number, descriptor in enumerate(held):
+        place = f"{_STAGE}/{number}"
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            os.mkdir(place)
+        else:
+            os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o444))
+        _mount(libc, f"/proc/self/fd/{descriptor}", place, None, _BIND | _EVERYTHING_BELOW)
+        os.close(descriptor)
+        staged.append(place)
+    return staged
+
+
+def _mount(
+    libc: ctypes.CDLL,
+    source: str | None,
+    target: str,
+    kind: str | None,
+    flags: int,
+    options: str | None = None,
+) -> None:
+    texts = [None if text is None else text.encode() for text in (source, target, kind, options)]
+    if libc.mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3]) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"mounting {target}: {os.strerror(code)}")
+
+
+def _drop(user: int) -> None:
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def _die_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    try:
+        main(json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    except OSError as error:
+        sys.exit(f"{error.filename or 'the jail'}: {error.strerror}")

@@ -1,0 +1,36 @@
+"""What a script may import in full Python: the safe part of the standard library, and what was configured.
+
+The list is a courtesy to whoever reads an error, and no wall: the walls stand round the process. What is
+left out would only fail later and less clearly, as there are no files, network, processes or threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+SAFE = (
+    "__future__", "abc", "array", "ast", "asyncio", "base64", "binascii", "bisect", "calendar", "cmath",
+    "codecs", "collections", "colorsys", "contextlib", "contextvars", "copy", "copyreg", "csv", "dataclasses",
+    "datetime", "decimal", "difflib", "email", "enum", "errno", "fractions", "functools", "gc", "graphlib",
+    "gzip", "hashlib", "heapq", "hmac", "html", "inspect", "io", "ipaddress", "itertools", "json", "keyword",
+    "locale", "logging", "math", "numbers", "operator", "pickle", "pprint", "queue", "quopri", "random", "re",
+    "reprlib", "secrets", "statistics", "string", "stringprep", "struct", "sys", "textwrap", "time",
+    "tokenize", "traceback", "types", "typing", "unicodedata", "unittest.mock", "urllib.parse", "uuid",
+    "warnings", "weakref", "xml", "zlib", "zoneinfo",
+)  # fmt: skip
+"""Dotted names, each with all below it."""
+
+HINTS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("socket", "ssl", "http", "requests", "httpx", "aiohttp"), "there is no network; call a tool"
+    ),
+    **dict.fromkeys(("os", "pathlib", "shutil", "tempfile", "glob"), "there are no files; call a tool"),
+    **dict.fromkeys(("subprocess", "multiprocessing", "pty"), "there are no processes; call a tool"),
+    **dict.fromkeys(("threading", "concurrent", "_thread"), "there are no threads; use asyncio.gather"),
+}
+"""What to use instead of a module that is not there, by its first name."""
+
+
+def allowed(imports: Iterable[str] = ()) -> tuple[str, ...]:
+    """The names a script may import when these are configured."""
+    return tuple(sorted({*SAFE, *imports}))
