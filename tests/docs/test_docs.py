@@ -133,7 +133,8 @@ def test_settings_are_valid(block: Block, monkeypatch: pytest.MonkeyPatch, tmp_p
     for name in settings.mcp_config:
         (tmp_path / name).write_text('{"mcpServers": {"files": {"command": "files"}}}')
     monkeypatch.setattr(sys, "path", list(sys.path))
-    assert build(settings, base=tmp_path).sources
+    named = settings.mcp or settings.openapi or settings.mcp_config
+    assert bool(build(settings, base=tmp_path).sources) == bool(named)
 
 
 @pytest.mark.parametrize("block", all_blocks("json"), ids=lambda block: block.place)

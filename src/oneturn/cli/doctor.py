@@ -13,7 +13,7 @@ import typer
 
 from ..errors import ConfigError, OneturnError
 from ..options import Options
-from ..types import Control
+from ..types import Control, TierName
 from .common import (
     AllowOption,
     AppOption,
@@ -32,6 +32,7 @@ from .common import (
 
 if TYPE_CHECKING:
     from ..app import CodeMode
+    from ..sandbox.router import Router
     from .common import Prepared
 
 Status = Literal["ok", "none", "warn", "fail"]
@@ -94,7 +95,7 @@ def _sandboxes(options: Options) -> list[Check]:
     from ..tiers import router_of
 
     router = router_of(options)
-    needed = {"monty", "cpython"} if options.sandbox == "auto" else {*router.tiers[:1], options.sandbox}
+    needed = _needed(options, router)
     checks: list[Check] = []
     try:
         for tier in router.tiers:
@@ -103,13 +104,25 @@ def _sandboxes(options: Options) -> list[Check]:
                 with busy(f"Trying {tier}"):
                     controls = sandbox.controls()
             except OneturnError as error:
-                missing: Status = "none" if tier not in needed else "warn" if tier == "cpython" else "fail"
-                checks.append(Check(tier, missing, str(error)))
+                checks.append(Check(tier, needed.get(tier, "none"), str(error)))
                 continue
             checks += [_check(f"{tier} ({sandbox.isolation})", control) for control in controls]
     finally:
         router.close()
     return checks
+
+
+def _needed(options: Options, router: Router) -> dict[TierName, Status]:
+    """The tiers that scripts of this app may be sent to, and how bad it is when one is missing."""
+    if not isinstance(options.sandbox, str):
+        return dict.fromkeys(router.tiers, "fail")
+    if options.sandbox != "auto":
+        return {options.sandbox: "fail"}
+    if options.isolation in ("container", "gvisor"):
+        return {"container": "fail"}
+    if options.isolation == "remote":
+        return {"remote": "fail"}
+    return {"monty": "fail", "cpython": "warn"}
 
 
 def _check(place: str, control: Control) -> Check:
