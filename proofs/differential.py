@@ -96,13 +96,13 @@ _ARGUMENTS = (
         "'%Y-%m-%d'",
         "len",
         "[[1, 2], [3]]",
-        "10 ** 20",
         "[0.1, 0.2]",
         "'[1]'",
     ),
 )
 _FEW = ("'a'", "''", "1", "0", "-1", "[3, 1]", "(1, 2)", "{'a': 5}", "len")
 _AT = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")  # an address is another in every run
+_FLOAT = re.compile(r"[0-9]{11,}\.[0-9]+")  # long enough that Monty may end it in the other of two digits
 _IMPORTS = (
     "import asyncio, base64, bisect, copy, datetime, functools, hashlib, itertools, json, math, random, re",
     "from collections import Counter, defaultdict, deque",
@@ -133,7 +133,9 @@ def _crossed(value: Any) -> str:
 
 
 def _sent(call: Call) -> list[str] | None:
-    """A call as a gate would send it; None when its arguments are not plain data."""
+    """A call as a gate would send it; None when it is no tool's, or its arguments are not plain data."""
+    if call.kind != "tool":
+        return None
     try:
         return [call.kind, call.name, _crossed(call.args), _crossed(dict(call.kwargs))]
     except ValueRefused:
@@ -141,7 +143,7 @@ def _sent(call: Call) -> list[str] | None:
 
 
 def _answer(call: Call) -> Answer:
-    if _sent(call) is None:
+    if call.kind == "tool" and _sent(call) is None:
         return Answer(call.id, failure=Failure("ValueError", "the arguments are not plain data"))
     answer = echo(call)
     return replace(answer, value=plain(answer.value, _LIMITS))
@@ -153,10 +155,15 @@ def difference(here: dict[str, Any], there: dict[str, Any]) -> str:
         return "error"
     for part in ("value", "prints", "calls"):
         if here[part] != there[part]:
-            return part
+            rounded = [_FLOAT.sub(_nearest, json.dumps(each[part])) for each in (here, there)]
+            return "digit" if rounded[0] == rounded[1] else part
     if here["error"] is None or here["error"] == there["error"]:
         return ""
     return "words" if here["error"][0] == there["error"][0] else "kind"
+
+
+def _nearest(found: re.Match[str]) -> str:
+    return repr(float(found[0]))
 
 
 def stays(source: str) -> bool:
@@ -184,7 +191,7 @@ def compared(sources: Iterable[str], both: tuple[Sandbox, Sandbox] | None = None
         here, there = told(monty, source), told(python, source)
         what = difference(here, there)
         counts[what or "same"] += 1
-        if what not in ("", "words"):
+        if what not in ("", "words", "digit"):
             found.append([what, source, here, there])
     return {"counts": counts, "found": found}
 
@@ -197,7 +204,7 @@ def calls() -> list[str]:
     ]
     for name, function in monty_facts.METHODS.items():
         made += [f"({each}).{name}({args})" for each in _RECEIVERS for args in _combinations(function)]
-    return [call for call in made if not call.startswith(("print", "time.", "asyncio."))]
+    return [call for call in made if not call.startswith(("print", "time.", "asyncio.", "random."))]
 
 
 def _combinations(function: monty_facts.Function) -> Iterator[str]:
@@ -238,9 +245,20 @@ def _check(item: str, seed: int) -> Found:
 
 
 def _report(found: dict[str, Found]) -> Report:
-    columns = ("programs", "left to Monty", "same", "words", "kind", "value", "prints", "calls", "error")
+    columns = (
+        "programs",
+        "left to Monty",
+        "same",
+        "digit",
+        "words",
+        "kind",
+        "value",
+        "prints",
+        "calls",
+        "error",
+    )
     lines = [
-        "| source | programs | left to Monty | the same | fail with other words | fail with another kind "
+        "| source | programs | left to Monty | the same | the same but for the last digit of a large float | fail with other words | fail with another kind "
         "| other value | other prints | other calls | only one fails |",
         f"|---|{'---|' * len(columns)}",
     ]

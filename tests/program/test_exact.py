@@ -26,6 +26,7 @@ SAME = [
     "rows = [{'n': 1, 's': 'x'}, {'n': 3, 's': 'y'}]\n[r['s'].upper() for r in rows if r['n'] > 1]",
     "rows = [{'n': 1, 't': 2.5}, {'n': 3, 't': 0.5}]\ntotal = 0\nfor r in rows:\n    total += r['n'] * r['t']\nf'{total:,.2f}'",
     "sum(x * 2 for x in [1, 2]), ', '.join(str(x) for x in [1, 2]), max((len(w) for w in ['a']), default=0)",
+    "for i, (a, b) in enumerate(zip([1, 2], 'ab')):\n    print(i, a, b)",
     "for i, x in enumerate(['a', 'b'], 1):\n    print(i, x)\nfor a, b in zip([1, 2], 'ab'):\n    print(a, b)",
     "seen = set()\nfor x in [3, 1, 3]:\n    if x not in seen:\n        seen.add(x)\nsorted(seen), len(seen)",
     "sorted(set([3, 1]) | {2}), len({1} & {2}), {1} <= {1, 2}, max({3, 1})",
@@ -93,6 +94,12 @@ DIFFERS = [
     "d = {'a': 1}\nx = [d][0]\ntry:\n    x[1:]\nexcept KeyError:\n    print('key')\nexcept TypeError:\n    print('type')",
     "import math\nmath.gamma(0.1)",
     "locals() != {}",
+    "print({1: 'a', True: 'b'})",
+    "d = {1: 'a'}\nd[1.0] = 'b'\nprint(d)",
+    "it = iter([1, 2, 3])\nprint(any(x == 1 for x in it), list(it))",
+    "xs = [1, 2]\nys = [xs]\nfor i, x in enumerate(xs):\n    if len(xs) < 5:\n        ys[0].append(1)\nprint(xs)",
+    "a = b = [1]\nc = a\nc.append(a)\nprint(a)",
+    "try:\n    b'a' + ''\nexcept TypeError as e:\n    print(e)",
     # what fails in one of them
     "x = [1]\nx += (2,)\nx",
     "x = [1]\nx += 'ab'\nx",
@@ -132,6 +139,8 @@ DIFFERS = [
 ]
 
 ALWAYS = [
+    "import asyncio\nasync def f(x):\n    return await crm.find(x)\ntry:\n    await asyncio.gather(f(1), f(2))\nexcept Exception:\n    print('failed')",
+    "def f(a, b):\n    for i, x in enumerate(a):\n        b.append(x)\nf([1], [])",
     "import numpy",
     "from os import environ",
     "with x as y: pass",

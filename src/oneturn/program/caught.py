@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from .kinds import DICT, LIST, NUMBER, SET, STR, TUPLE, Kinds
+from .kinds import BYTES, DICT, LIST, NUMBER, SET, STR, TUPLE, Kinds
 from .places import walk
 
 _BROAD = frozenset({"Exception", "BaseException", "ToolError"})
@@ -45,11 +45,12 @@ def doubt_of_handlers(kinds: Kinds) -> tuple[ast.AST, str] | None:
     """A place whose error a handler of the script could tell from CPython's, and what stands there."""
     program = kinds.program
     functions: dict[bool, tuple[ast.AST, str] | None] = {}
+    gathers = any(_gathers(kinds, node) for node in program.nodes)
     for statement in program.nodes:
         if not isinstance(statement, ast.Try) or not statement.handlers:
             continue
         reads = any(_reads(kinds, handler) for handler in statement.handlers)
-        if not reads and all(map(_is_broad, statement.handlers)):
+        if not reads and not gathers and all(map(_is_broad, statement.handlers)):
             continue
         inside = [node for part in statement.body for node in walk(part)]
         found = _first_doubt(kinds, inside, reads)
@@ -70,9 +71,17 @@ def doubt_of_handlers(kinds: Kinds) -> tuple[ast.AST, str] | None:
 def _first_doubt(kinds: Kinds, nodes: list[ast.AST], reads: bool) -> tuple[ast.AST, str] | None:
     for node in nodes:
         construct = (_text_differs(kinds, node) if reads else "") or _kind_differs(kinds, node)
+        if not construct and _gathers(kinds, node):
+            construct = "asyncio.gather() of functions of its own"
         if construct:
             return node, construct
     return None
+
+
+def _gathers(kinds: Kinds, node: ast.AST) -> bool:
+    """Whether coroutines of the script are gathered: when one fails, CPython lets the others go on first."""
+    gather = isinstance(node, ast.Call) and kinds.path(node.func) == "asyncio.gather"
+    return gather and any(isinstance(each, ast.AsyncFunctionDef) for each in kinds.program.nodes)
 
 
 def _body(function: ast.AST) -> Iterator[ast.AST]:
@@ -107,6 +116,8 @@ def _reads(kinds: Kinds, handler: ast.ExceptHandler) -> bool:
 def _text_differs(kinds: Kinds, node: ast.AST) -> str:
     """What an error at a node may be told in other words for; empty when in the same."""
     match node:
+        case ast.BinOp(op=ast.Add(), left=left):
+            return "a sum" if kinds.of(left) & (BYTES | TUPLE) and not kinds.of(left) & STR else ""
         case ast.BinOp(op=op, left=left, right=right) | ast.AugAssign(op=op, target=left, value=right):
             by_number = isinstance(right, ast.Constant) and bool(right.value)
             formats = kinds.is_only(left, STR)

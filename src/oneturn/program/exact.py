@@ -20,7 +20,7 @@ from . import monty_facts as facts
 from .annotations import evaluates
 from .calls import Calls
 from .caught import doubt_of_handlers
-from .kinds import DICT, Kinds
+from .kinds import DICT, INT, NUMBER, Kinds
 from .parse import Program, chain
 from .places import Places, walk
 
@@ -313,6 +313,8 @@ class _Exactness:
 
     def call(self, node: ast.Call) -> _Doubt | None:
         func = node.func
+        if self.places.holds_itself(node):
+            return "a container that holds itself", _OTHERWISE
         if isinstance(func, ast.Attribute) and not self.kinds.path(func) and not self.kinds.is_outside(func):
             if func.attr in self.own:
                 return None
@@ -411,8 +413,20 @@ class _Exactness:
         return isinstance(node, ast.Call) and self.kinds.builtin(node.func) == "type"
 
     def subscript(self, node: ast.Subscript) -> _Doubt | None:
-        sliced = isinstance(node.slice, ast.Slice) and isinstance(node.ctx, ast.Load)
+        if isinstance(node.ctx, ast.Store):
+            return self._keys([node.slice])
+        sliced = isinstance(node.slice, ast.Slice)
         return ("a slice of a dict", _OTHERWISE) if sliced and self.kinds.is_only(node.value, DICT) else None
+
+    def dictionary(self, node: ast.Dict | ast.DictComp) -> _Doubt | None:
+        return self._keys([key for key in node.keys if key] if isinstance(node, ast.Dict) else [node.key])
+
+    def _keys(self, keys: list[ast.expr]) -> _Doubt | None:
+        """Of equal keys, such as 1 and 1.0, Monty keeps the last and CPython the first."""
+        numbers = [
+            key for key in keys if self.kinds.is_only(key, NUMBER) and not self.kinds.is_only(key, INT)
+        ]
+        return ("numbers that are not whole as keys", _OTHERWISE) if numbers else None
 
     def formatted(self, node: ast.FormattedValue) -> _Doubt | None:
         if node.format_spec is None:
@@ -477,5 +491,7 @@ _CHECKS: Mapping[type[ast.AST], Callable[[_Exactness, Any], _Doubt | None]] = {
     ast.Name: _Exactness.name,
     ast.Attribute: _Exactness.attribute,
     ast.Subscript: _Exactness.subscript,
+    ast.Dict: _Exactness.dictionary,
+    ast.DictComp: _Exactness.dictionary,
     ast.FormattedValue: _Exactness.formatted,
 }

@@ -18,6 +18,8 @@ from .kinds import LAZY, LIST, LOOSE, NUMBER, RANGE, SET, STR, STREAM, THING, TU
 from .parse import chain
 
 _WORDS = {"set": SET, "view": VIEW, "range": RANGE, "lazy": LAZY, "stream": STREAM}
+_CHAIN = 5  # indexes that are followed
+_PUTTING = frozenset({"append", "add", "insert", "setdefault", "appendleft"})
 _SHORT_CIRCUITS = frozenset({"any", "all"})
 _WITHOUT_ORDER = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub)
 _SNAPSHOTS = frozenset({"enumerate", "zip", "reversed"})
@@ -138,10 +140,12 @@ class Places:
 
     def _used_up(self, node: ast.expr, parent: ast.Call, name: str) -> bool:
         """Whether a consumer takes everything of a lazy value, so that nobody can tell when it was made."""
+        if not self._made_at_once(node):
+            return False  # what it leaves in an iterator is another rest
         if name in _SHORT_CIRCUITS:
             return self.total(node)
         if name in _SNAPSHOTS or name in ("map", "filter"):
-            return self.pure(node) and self._made_at_once(node)
+            return self.pure(node)
         return self.pure(node) or name in ("list", "tuple", "sorted") or not name
 
     def _made_at_once(self, node: ast.expr) -> bool:
@@ -157,12 +161,13 @@ class Places:
             return False
         return not loose & LAZY or self.pure(self.program.parents[parent])
 
-    def _snapshot(self, node: ast.expr) -> bool:
+    def _snapshot(self, node: ast.AST) -> bool:
+        """Whether something is a call such as `enumerate(zip(a, b))`: Monty copies what is in it first."""
         return (
             isinstance(node, ast.Call)
             and self.kinds.builtin(node.func) in _SNAPSHOTS
             and self._made_at_once(node)
-            and not any(self.kinds.of(part) & LAZY for part in node.args)
+            and all(self._snapshot(part) for part in node.args if self.kinds.of(part) & LAZY)
         )
 
     # What an expression does beside giving a value.
@@ -196,7 +201,7 @@ class Places:
         if not isinstance(root, ast.GeneratorExp) or len(root.generators) != 1:
             return False
         generator = root.generators[0]
-        if not isinstance(generator.target, ast.Name):
+        if not isinstance(generator.target, ast.Name) or self.kinds.of(generator.iter) & STREAM:
             return False
         return all(map(self._safe, (root.elt, *generator.ifs)))
 
@@ -236,13 +241,22 @@ class Places:
         roots = self._roots(iterated)
         if not roots:
             return False
+        given = self._parameters if roots & self._parameters else frozenset()
         calls = False
         for statement in body:
             for node in walk(statement):
-                if self._changed_names(node) & roots:
+                if self._changed_names(node) & (roots | given):
                     return True
                 calls = calls or self._calls_script(node)
         return calls and bool(roots & self._changed_by_functions)
+
+    @cached_property
+    def _parameters(self) -> frozenset[str]:
+        """Names of parameters: two of them may be given the same list."""
+        bindings = self.program.bindings.items()
+        return frozenset(
+            name for name, places in bindings if any(isinstance(each, ast.arg) for each in places)
+        )
 
     @cached_property
     def _changed_by_functions(self) -> frozenset[str]:
@@ -260,18 +274,33 @@ class Places:
         found: set[str] = set()
         for part in getattr(iterated, "args", ()):
             value = part.value if isinstance(part, ast.Starred) else part
-            if isinstance(value, ast.Call):
+            if self._snapshot(value):
+                found |= self._roots(value)
+            elif isinstance(value, ast.Call):
                 path = chain(value.func)
                 if path[-1:] not in (("items",), ("values",), ("keys",)):
                     continue
                 found.update(path[:1])
             elif not self.kinds.is_only(value, STR | TUPLE | RANGE):
                 found.update(each.id for each in walk(value) if isinstance(each, ast.Name))
-        return frozenset(found.union(*(self._aliases.get(name, ()) for name in found)))
+        new = list(found)
+        while new:
+            more = self._aliases.get(new.pop(), set()) - found
+            found |= more
+            new += more
+        return frozenset(found)
+
+    def holds_itself(self, node: ast.Call) -> bool:
+        """Whether something is put into itself, as far as its names tell."""
+        if not isinstance(node.func, ast.Attribute) or node.func.attr not in _PUTTING:
+            return False
+        root = _root(node.func.value)
+        same = self._names_of.get(root, set()) | {root}
+        return bool(root) and any(isinstance(part, ast.Name) and part.id in same for part in node.args)
 
     @cached_property
-    def _aliases(self) -> Mapping[str, set[str]]:
-        """Names that are bound to the same thing by a plain `a = b`."""
+    def _names_of(self) -> Mapping[str, set[str]]:
+        """The other names of what a name is bound to by a plain `a = b`."""
         found: dict[str, set[str]] = {}
         for node in self.program.nodes:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
@@ -279,6 +308,24 @@ class Places:
                     if isinstance(target, ast.Name):
                         found.setdefault(target.id, set()).add(node.value.id)
                         found.setdefault(node.value.id, set()).add(target.id)
+        return found
+
+    @cached_property
+    def _aliases(self) -> Mapping[str, set[str]]:
+        """Names through which one thing may be reached: `a = b`, `a = b['c']`, `a = [b]`, `a.append(b)`."""
+        found: dict[str, set[str]] = {}
+        for node in self.program.nodes:
+            match node:
+                case ast.Assign(targets=[target], value=value):
+                    pairs = [(_root(target), _root(part)) for part in _parts(value)]
+                case ast.Call(func=ast.Attribute(value=value, attr=attr), args=args) if attr in _PUTTING:
+                    pairs = [(_root(value), part.id) for part in args if isinstance(part, ast.Name)]
+                case _:
+                    continue
+            for one, other in pairs:
+                if one and other:
+                    found.setdefault(one, set()).add(other)
+                    found.setdefault(other, set()).add(one)
         return found
 
     def _changed_names(self, node: ast.AST) -> set[str]:
@@ -303,6 +350,21 @@ class Places:
             and isinstance(node.func, ast.Name)
             and not self.kinds.builtin(node.func)
         )
+
+
+def _root(node: ast.AST) -> str:
+    """The name a chain of indexes and attributes begins with."""
+    for _ in range(_CHAIN):
+        if isinstance(node, ast.Subscript | ast.Attribute):
+            node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _parts(node: ast.expr) -> list[ast.expr]:
+    """What a value shares with others: itself, or what is put into it."""
+    if isinstance(node, ast.List | ast.Tuple):
+        return node.elts
+    return node.values if isinstance(node, ast.Dict | ast.BoolOp) else [node]
 
 
 def _names(root: ast.AST) -> set[str]:
