@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -812,8 +813,11 @@ async def test_a_pause_that_is_dropped_is_over() -> None:
 
 
 async def test_a_read_that_is_dropped_is_cancelled() -> None:
+    sent = threading.Event()
+
     def play(run: FakeRun) -> Steps:
         yield Waiting((read(1),), ())
+        assert sent.wait(30)  # one that has not left is simply not made
         yield Waiting((), (), dropped=(1,))
         yield ask(read(2))
         return "done"
@@ -821,6 +825,7 @@ async def test_a_read_that_is_dropped_is_cancelled() -> None:
     async with lab(play) as here:
         running = here.start()
         first = await here.source.next()
+        sent.set()
         await until(lambda: first.cancelled)
         (await here.source.next()).answer("second")
         outcome = await running
@@ -828,8 +833,11 @@ async def test_a_read_that_is_dropped_is_cancelled() -> None:
 
 
 async def test_a_write_that_is_dropped_goes_on() -> None:
+    sent = threading.Event()
+
     def play(run: FakeRun) -> Steps:
         yield Waiting((write(1),), ())
+        assert sent.wait(30)  # one that has not left is simply not made
         yield Waiting((), (), dropped=(1,))
         yield ask(read(2))
         return "done"
@@ -837,6 +845,7 @@ async def test_a_write_that_is_dropped_goes_on() -> None:
     async with lab(play) as here:
         running = here.start()
         first = await here.source.next()
+        sent.set()
         (await here.source.next()).answer("second")
         await asyncio.sleep(0)
         assert not first.cancelled

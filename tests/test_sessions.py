@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oneturn.errors import SandboxBusy, SessionLost
+from oneturn.errors import SandboxBusy, SandboxUnavailable, SessionLost
 from oneturn.program import Program, parse
 from oneturn.sandbox.base import SandboxRun
 from oneturn.sandbox.router import Route
@@ -76,6 +76,17 @@ class TestWhoseItIs:
             sessions.end("ann", "work")
         sessions.give_back("ann", "work")
         sessions.take("ann", "work", None)
+
+    def test_it_stays_where_it_is(self) -> None:
+        place = Place()
+        sessions = kept_in(place)
+        taken(sessions, "ann", "work")
+        for same in (None, "auto", place.name):
+            sessions.take("ann", "work", same)
+            sessions.give_back("ann", "work")
+        with pytest.raises(SandboxUnavailable, match=f"work is kept in the {place.name} sandbox"):
+            sessions.take("ann", "work", "container")
+        assert taken(sessions, "ann", "work").session is place.sessions[0]
 
     def test_there_is_a_bound_on_how_many(self) -> None:
         sessions = kept_in(Place(), most=2)

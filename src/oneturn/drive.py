@@ -441,11 +441,13 @@ class Drive:
         return replace(error, message=message, hint=text)
 
     def _close(self) -> None:
-        if self._run is not None:
-            self._run.close()
-        if self._held is not None:
-            self._lost = self._parts.sessions.give_back(self._order.caller, self._order.session)
-        self._closed = True
+        try:
+            if self._run is not None:
+                self._run.close()
+        finally:
+            if self._held is not None:
+                self._lost = self._parts.sessions.give_back(self._order.caller, self._order.session)
+            self._closed = True
 
 
 def _inexact(warning: str, program: Program) -> Diagnostic:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from .errors import SandboxBusy, SessionLost
+from .errors import SandboxBusy, SandboxUnavailable, SessionLost
 from .program import Program
 from .sandbox.base import Session
 from .sandbox.router import Route
@@ -63,7 +63,7 @@ class Sessions:
         Raises:
             SandboxBusy: It runs a script just now, or there are too many sessions.
             SessionLost: Its variables are gone.
-            SandboxUnavailable: It cannot be kept where it was asked for.
+            SandboxUnavailable: It cannot be kept where it was asked for, or is kept elsewhere already.
         """
         key = (caller, name)
         with self._lock:
@@ -81,6 +81,11 @@ class Sessions:
                 held = Held(route, route.sandbox.session(caller=caller))
                 with self._lock:
                     self._held[key] = held
+            elif choice not in (None, "auto", held.route.sandbox.name):
+                raise SandboxUnavailable(
+                    f"Session {name} is kept in the {held.route.sandbox.name} sandbox, and this run asks for "
+                    f"{choice}. Leave the choice out, or use another session."
+                )
             elif held.session.lost:
                 raise SessionLost(_gone(name, held.session.lost))
         except BaseException:

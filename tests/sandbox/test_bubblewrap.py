@@ -293,6 +293,17 @@ class TestGuest:
         assert error is not None
         assert error.kind == "TimeoutError"
 
+    def test_its_scratch_folder_is_as_small_as_that_of_a_forked_guest(
+        self, jail: bubblewrap.BubblewrapJail
+    ) -> None:
+        fill = (
+            "import os\nnumber = 0\nwhile number < 20_000:\n    number += 1\n"
+            "    os.close(os.open(f'/tmp/{number}', os.O_CREAT | os.O_WRONLY))"
+        )
+        error = self.run(jail, fill).error
+        assert error is not None
+        assert "No space left" in error.message
+
     def test_closing_leaves_nothing_alive(self, jail: bubblewrap.BubblewrapJail) -> None:
         channel = jail.guest(64 << 20)
         channel.receive(60)

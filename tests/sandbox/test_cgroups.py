@@ -150,6 +150,30 @@ def test_what_a_dead_host_left_is_swept_and_what_a_living_one_has_is_not(groups:
         ours.remove()
 
 
+def test_what_a_dead_host_left_elsewhere_in_the_hierarchy_is_swept_too(groups: Cgroups) -> None:
+    space = os.stat("/proc/self/ns/pid").st_ino
+    elsewhere = groups.folders["pids"] / f"service-{os.getpid()}"
+    place = elsewhere / f"oneturn-{space}-{os.getpid()}-1-0"
+    place.mkdir(parents=True)
+    try:
+        groups.sweep()
+        assert not place.exists()
+    finally:
+        elsewhere.rmdir()
+
+
+def test_a_host_that_closes_nothing_takes_its_groups_with_it(groups: Cgroups) -> None:
+    program = (
+        "from oneturn.sandbox.jail.cgroups import Cgroups\n"
+        "group = Cgroups.available().new(memory=1 << 26, processes=4)\n"
+        "print(*group.folders.values(), all(folder.exists() for folder in group.folders.values()))"
+    )
+    line = [sys.executable, "-c", program]
+    *folders, made = subprocess.run(line, capture_output=True, text=True, check=True).stdout.split()
+    assert made == "True"
+    assert not any(Path(folder).exists() for folder in folders)
+
+
 def test_a_name_of_an_earlier_process_with_the_same_number_is_stale(groups: Cgroups) -> None:
     space = os.stat("/proc/self/ns/pid").st_ino
     place = groups.folders["pids"] / f"oneturn-{space}-{os.getpid()}-1-0"

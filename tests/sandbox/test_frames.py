@@ -102,6 +102,26 @@ def test_what_is_no_data_is_refused_in_the_words_for_every_sandbox(name: str, wo
         plain(value, LIMITS, from_script=True)
 
 
+def test_objects_of_very_many_kinds_are_no_values() -> None:
+    few = [{"$": ["object", f"Kind{number % 10}"]} for number in range(5_000)]
+    assert len(done(json.dumps(few))) == 5_000
+    many = [{"$": ["object", f"Kind{number}"]} for number in range(5_000)]
+    with pytest.raises(BadFrame, match="more kinds than a script has"):
+        done(json.dumps(many))
+
+
+def test_a_tag_counts_as_the_one_node_it_is() -> None:
+    limits = Limits(nodes=150_000)
+    value = json.dumps([{"$": ["date", "2020-01-01"]}] * 149_000, separators=(",", ":"))
+    frame = f'{{"op":"done","n":1,"value":{value},"error":null,"prints":"","cut":0}}'
+    assert read(frame.encode(), limits).value == [dt.date(2020, 1, 1)] * 149_000
+
+
+def test_large_frames_read_as_small_ones_do() -> None:
+    value = {"n": [1, -2, 1.5, 10**40, True, None], "keys": {str(n): n for n in range(20_000)}}
+    assert done(json.dumps(value)) == value
+
+
 def test_a_wait_frame() -> None:
     frame = told(calls=[CALL], pending=[4, 2], dropped=[1], prints="p", cut=7)
     (call,) = frame.calls

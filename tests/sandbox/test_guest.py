@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.sandbox.unconfined import UnconfinedSandbox
+from tests.sandbox.unconfined import UnconfinedSandbox, connect
 
-from oneturn.sandbox.guest_run import GuestSession
+from oneturn.sandbox.guest_run import GuestRun, GuestSession
+from oneturn.sandbox.modules import HINTS, SAFE
 from oneturn.testing.steps import Responder, echo, finish, script, until_blocked
 from oneturn.types import Answer, Call, Failure, Finished, Limits, Waiting
 from oneturn.values import plain
@@ -291,6 +292,138 @@ def test_the_same_answers_give_the_same_run(parts: Sequence[str], chance: Any) -
     assert replayed == steps
 
 
+# --- what every script tries
+
+
+def safely(source: str, *imports: str) -> tuple[Finished, str]:
+    """Its end and prints, with the modules that a script may import in a real tier."""
+    run = GuestRun(connect, Limits(), 1, modules=(*SAFE, *imports), hints=HINTS)
+    try:
+        end, _, prints = finish(run, run.start(script(source)), world)
+    finally:
+        run.close()
+    return end, prints
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import os\nos.path.join('a', 'b.txt')", "a/b.txt"),
+        ("from os.path import splitext\nsplitext('a.txt')[1]", ".txt"),
+        ("import os\n[os.sep, os.getenv('HOME', 'none'), os.environ.get('PATH')]", ["/", "none", None]),
+        ("import os\n[os.cpu_count(), os.times().user]", [1, 0.0]),
+        ("from pathlib import Path\np = Path('a') / 'b.txt'\n[str(p), p.suffix, p.stem]",
+         ["a/b.txt", ".txt", "b"]),
+        ("import posixpath, ntpath, fnmatch\nposixpath.basename('/a/b')", "b"),
+        ("import tomllib\ntomllib.loads('a = 1')", {"a": 1}),
+        ("import argparse\np = argparse.ArgumentParser()\np.add_argument('--n', type=int, default=3)\n"
+         "p.parse_args().n", 3),
+        ("import sys\nsys.argv", ["script.py"]),
+    ],
+)  # fmt: skip
+def test_paths_and_the_like_work_without_files(source: str, expected: Any) -> None:
+    end, _ = safely(source)
+    assert end.error is None, end.error
+    assert plain(end.value, Limits(), from_script=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "words"),
+    [
+        ("open('data.csv')", "PermissionError", "a script has no files; 'data.csv' cannot be opened"),
+        (
+            "from pathlib import Path\nPath('a.txt').write_text('x')",
+            "PermissionError",
+            "a script has no files",
+        ),
+        ("from pathlib import Path\nPath('/etc/passwd').read_text()", "PermissionError", "has no files"),
+        ("import io\nio.open('a.txt', 'w')", "PermissionError", "a script has no files"),
+        (
+            "import os\nos.system('true')",
+            "PermissionError",
+            "there are no processes in a script; call a tool",
+        ),
+        ("import threading", "ModuleNotFoundError", "there are no threads; use asyncio.gather"),
+        ("import concurrent.futures", "ModuleNotFoundError", "there are no threads; use asyncio.gather"),
+        ("import tempfile", "ModuleNotFoundError", "there are no files; call a tool"),
+        ("import urllib.request", "ModuleNotFoundError", "there is no network; call a tool"),
+    ],
+)
+def test_what_would_be_in_vain_says_so(source: str, kind: str, words: str) -> None:
+    end, _ = safely(source)
+    assert end.error is not None
+    assert end.error.kind == kind
+    assert words in end.error.message
+
+
+@pytest.mark.parametrize(
+    ("source", "printed"),
+    [
+        ("import sys\nsys.stdout.buffer.write('é\\n'.encode())\nprint('b')", "é\nb\n"),
+        ("import sys\nsys.stdout.reconfigure(encoding='utf-8')\nprint(sys.stdout.encoding)", "utf-8\n"),
+        ("import sys\nsys.__stdout__.write('a')\nprint('b', file=sys.__stderr__)", "ab\n"),
+        ("import io, sys\nw = io.TextIOWrapper(sys.stdout.buffer, 'utf-8')\nprint('w', file=w, flush=True)\n"
+         "print('x')", "w\nx\n"),
+    ],
+)  # fmt: skip
+def test_every_way_to_print_prints(source: str, printed: str) -> None:
+    end, prints = safely(source)
+    assert (end.error, prints) == (None, printed)
+
+
+@pytest.mark.parametrize("way", ["sys.exit()", "sys.exit(0)", "raise SystemExit", "sys.exit(main())"])
+def test_an_exit_that_reports_success_is_one(way: str) -> None:
+    end, prints = safely(f"import sys\ndef main():\n    print('done')\n    return 0\nmain()\n{way}")
+    assert (end.value, end.error) == (None, None)
+    assert prints.startswith("done\n")
+
+
+@pytest.mark.parametrize(("way", "words"), [("sys.exit(2)", "2"), ("sys.exit('no data')", "no data")])
+def test_an_exit_that_reports_failure_is_an_error(way: str, words: str) -> None:
+    assert error(f"import sys\n{way}") == ("SystemExit", words, 2)
+
+
+def test_an_error_tells_its_notes_and_what_a_group_holds() -> None:
+    assert error("e = ValueError('a')\ne.add_note('of row 3')\nraise e")[1] == "a\nof row 3"
+    group = "ExceptionGroup('two', [ValueError('a'), ExceptionGroup('in', [KeyError('b')])])"
+    assert error(f"raise {group}")[1] == "two (2 sub-exceptions): ValueError: a; KeyError: 'b'"
+
+
+def test_what_notes_and_groups_are_made_of_is_bounded() -> None:
+    source = "e = ExceptionGroup('g', [ValueError('x' * 10**6)] * 10**4)\ne.add_note('n' * 10**6)\nraise e"
+    assert len(error(source)[1]) <= 10_001
+    for odd in ("7", "[7, None]", "'text'"):
+        assert error(f"e = ValueError('a')\ne.__notes__ = {odd}\nraise e")[1] == "a"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def ask():\n    for _ in range(100):\n        found.append(time.time())\n", 400),
+        ("def ask():\n    async def one():\n        found.append(await solo(1))\n"
+         "    for _ in range(20):\n        asyncio.run(one())\n", 80),
+    ],
+)  # fmt: skip
+def test_threads_that_were_allowed_take_turns_with_the_host(source: str, expected: int) -> None:
+    end, _ = safely(
+        f"import asyncio, threading, time\nfound = []\n{source}"
+        "threads = [threading.Thread(target=ask) for _ in range(4)]\n"
+        "for thread in threads:\n    thread.start()\n"
+        "await asyncio.gather(*[solo(n) for n in range(50)])\n"
+        "for thread in threads:\n    thread.join()\n"
+        "len(found)",
+        "threading",
+    )
+    assert (end.value, end.error) == (expected, None)
+
+
+def test_only_the_main_thread_has_a_final_answer() -> None:
+    source = "import threading\nt = threading.Thread(target=final_answer, args=(1,))\nt.start()\nt.join()\n2"
+    end, prints = safely(source, "threading")
+    assert (end.value, end.error) == (2, None)
+    assert "final_answer(value) ends the script's main thread" in prints
+
+
 def indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.split("\n"))
 
@@ -498,6 +631,19 @@ def test_an_error_in_a_function_of_an_earlier_script_is_placed_in_the_present_on
     assert end.error is not None
     assert end.error.position is not None
     assert (end.error.position.line, end.error.position.source) == (2, "f()")
+
+
+@pytest.mark.parametrize("order", ["[await left, await new]", "[await new, await left]"])
+def test_the_answer_to_a_call_of_an_earlier_script_is_gone(session: GuestSession, order: str) -> None:
+    next_run(session, "left = solo('old')\n1")
+    end, _, _ = next_run(session, f"new = solo('new')\n{order}")
+    assert end.error is not None
+    assert (end.error.kind, end.error.message) == (
+        "RuntimeError",
+        "an earlier script made this call, and its answer is gone",
+    )
+    end, _, _ = next_run(session, "3")
+    assert (end.value, session.lost) == (3, "")
 
 
 def test_tasks_of_an_earlier_script_do_not_go_on(session: GuestSession) -> None:

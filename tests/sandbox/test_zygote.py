@@ -20,12 +20,14 @@ from typing import Any
 
 import pytest
 
-from oneturn.errors import ConfigError, SandboxUnavailable
+from oneturn.errors import ConfigError, SandboxError, SandboxUnavailable
 from oneturn.sandbox.channel import ChannelBroken, SocketChannel
-from oneturn.sandbox.jail import seccomp
+from oneturn.sandbox.cpython import CPythonSandbox
+from oneturn.sandbox.jail import seccomp, zygote
 from oneturn.sandbox.jail.cgroups import Cgroups
 from oneturn.sandbox.jail.spec import GUEST_ID, JailSpec, interpreter
 from oneturn.sandbox.jail.zygote import WarmJail
+from oneturn.types import Limits
 
 PATIENCE = 60.0
 MEMORY = 64 * 1024 * 1024
@@ -208,6 +210,15 @@ class TestTheKernelHolds:
             "        found.append(number)\n    except OSError:\n        pass\nfound"
         )
         assert play(jail, source) == [0, 1, 2, 3]
+
+    def test_no_guest_leaves_a_mark_on_what_all_of_them_have(self, jail: WarmJail) -> None:
+        mark = "import fcntl, os\nfound = [fcntl.fcntl(n, fcntl.F_GETFL) for n in range(3)]\n" + (
+            "for n in range(3):\n    fcntl.fcntl(n, fcntl.F_SETFL, os.O_APPEND)\nfound"
+        )
+        assert play(jail, mark) == play(jail, mark)
+
+    def test_the_machine_has_no_name_in_it(self, jail: WarmJail) -> None:
+        assert play(jail, "import os\nos.uname().nodename") == "jail"
 
     def test_files_that_only_root_can_read_stay_unread(self, tmp_path: Path) -> None:
         if os.geteuid() != 0:
@@ -502,6 +513,36 @@ class TestRefusal:
         with pytest.raises(ConfigError, match="at least 65536"):
             dataclasses.replace(make_spec(), scratch=scratch)
 
+    def test_a_machine_that_is_short_of_something_is_not_one_that_refuses(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        started(make_spec()).close()
+        inside = tmp_path / "inside"
+        shutil.copytree(zygote._MAIN.parent, inside)
+        text = (inside / "jail.py").read_text()
+        for place, code in (("enclose", "ENOMEM"), ("seal", "EAGAIN"), ("enclose", "EPERM")):
+            head = next(line for line in text.splitlines() if line.startswith(f"def {place}("))
+            fault = f'{head}\n    raise _refused("A namespace", errno.{code})\n'
+            (inside / "jail.py").write_text(text.replace(f"{head}\n", fault))
+            monkeypatch.setattr(zygote, "_MAIN", inside / "zygote.py")
+            sandbox = CPythonSandbox()
+            try:
+                if code == "EPERM":
+                    sandbox.open(Limits(), 1)
+                    assert (sandbox.way, sandbox.refused[:11]) == ("bubblewrap", "A namespace")
+                    continue
+                with pytest.raises(SandboxError) as told:
+                    sandbox.open(Limits(), 1)
+                assert not isinstance(told.value, SandboxUnavailable)
+                assert (sandbox.way, sandbox.refused) == (None, "")
+                monkeypatch.undo()
+                sandbox.open(Limits(), 1)  # and as soon as there is enough again, it is used
+                assert sandbox.way == "zygote"
+            except SandboxUnavailable as error:
+                pytest.skip(f"this machine has no bubblewrap: {error}")
+            finally:
+                sandbox.close()
+
     def test_a_machine_without_user_namespaces_says_so(self) -> None:
         started(make_spec()).close()
         if shutil.which("unshare") is None:
@@ -538,11 +579,12 @@ def ordinary_user() -> tuple[str, list[str], dict[str, str]]:
     pytest.skip("no Python that an ordinary user may start has pytest")
 
 
-def test_all_of_this_holds_for_an_ordinary_user() -> None:
+def test_the_walls_hold_for_an_ordinary_user() -> None:
     python, nobody, environment = ordinary_user()
     line = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", __file__]
+    chosen = "TestTheKernelHolds or TestRoom or dies_with_the_host or nothing_is_left"
     done = subprocess.run(
-        [*nobody, *line, "-k", "not ordinary_user"], env=environment, capture_output=True, text=True,
+        [*nobody, *line, "-k", chosen], env=environment, capture_output=True, text=True,
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4_000:]

@@ -20,7 +20,7 @@ from ..errors import SandboxError
 LARGEST = 64 * 1024 * 1024
 """The most bytes of one frame, either way."""
 _HEADER = struct.Struct(">I")
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024  # bytes of one read; room for twice that would be mapped anew each time
 
 
 class ChannelBroken(SandboxError):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
-from ..errors import SandboxBusy, SandboxUnavailable
+from ..errors import SandboxBusy, SandboxError, SandboxUnavailable
 from ..types import Control, Finished, IsolationLevel, Limits, TierName
 from .base import Script
 from .channel import Channel
@@ -187,7 +187,10 @@ class CPythonSandbox:
             else:
                 self._refused = ""
                 return jail
-        return BubblewrapJail(spec)
+        try:
+            return BubblewrapJail(spec)
+        except SandboxUnavailable as error:
+            raise SandboxUnavailable(f"{self._refused} {error}".strip()) from error
 
 
 def _holds(control: Control) -> bool:
@@ -195,7 +198,12 @@ def _holds(control: Control) -> bool:
 
 
 def _try_once(jail: Jail) -> None:
-    """Run a script that does nothing. Raises SandboxUnavailable when a part of the jail is refused."""
+    """Run a script that does nothing.
+
+    Raises:
+        SandboxUnavailable: A part of the jail is refused, so another way may be tried.
+        SandboxError: It went wrong in another way, which says nothing about the machine.
+    """
     limits = Limits()
     run = GuestRun(partial(jail.guest, limits.memory), limits, 0)
     try:
@@ -203,7 +211,7 @@ def _try_once(jail: Jail) -> None:
     finally:
         run.close()
     if not isinstance(end, Finished) or end.error is not None:
-        raise SandboxUnavailable(f"A guest that was to do nothing did not: {end}")
+        raise SandboxError(f"A guest that was to do nothing did not: {end}")
 
 
 class CPythonSession(GuestSession):

@@ -13,6 +13,7 @@ import binascii
 import datetime as dt
 import json
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -27,9 +28,11 @@ _CLOCKS = ("wall", "monotonic")
 _MAX_NAME, _MAX_KIND, _MAX_MESSAGE = 1_000, 200, 20_000
 _MAX_SECONDS = 10**9
 _MAX_ID = 2**53
+_MAX_CLASSES = 1_000  # each is more than a kilobyte
 # What a frame holds besides values: up to some hundred calls, and as many ids as there are calls open.
 _ENVELOPE = 200_000
-_SMALL = 64 * 1024  # bytes; what fits here cannot become much
+_SMALL = 64 * 1024  # bytes; what fits here cannot become much, nor take long
+_MANY = 10_000  # keys; as many at once are no job for C code alone
 _NO_PARTS = bytes(set(range(256)) - set(b'"[{,'))
 _WINDOW = 64 * 1024  # bytes
 # Objects that `values.plain` has its own words for when they come as text.
@@ -178,11 +181,13 @@ def read(frame: bytes, limits: Limits) -> Told:
     Raises:
         BadFrame: It is none, or holds more than `limits` let values hold.
     """
+    decode = _decode
     if len(frame) > _SMALL:
         _bound(frame, 2 * limits.nodes + _ENVELOPE)
+        decode = _decode_politely
+    _frame.classes = {}
     try:
-        message = _decode(frame.decode("ascii"))
-        return _told(message)
+        return _told(decode(frame.decode("ascii")))
     except BadFrame:
         raise
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
@@ -193,7 +198,9 @@ def _bound(frame: bytes, most: int) -> None:
     """Refuse a frame of too many parts. Counts in C; texts are only left out when they could matter."""
     if frame.count(b",") + frame.count(b"[") + frame.count(b"{") <= most:
         return
-    bare = frame.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_PARTS)
+    # A tag is one part: what it is made of is gone as soon as it is read.
+    bare = frame.replace(b'{"$":["', b'"').replace(b"\\\\", b"").replace(b'\\"', b"")
+    bare = bare.translate(None, _NO_PARTS)
     parts, in_text = 0, 0
     for at in range(0, len(bare), _WINDOW):
         pieces = bare[at : at + _WINDOW].split(b'"')
@@ -275,7 +282,7 @@ def _text(value: Any, most: int | None = None) -> str:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> Any:
-    found = dict(pairs)
+    found = dict(pairs) if len(pairs) < _MANY else {key: value for key, value in pairs}  # noqa: C416
     if len(found) != len(pairs):
         raise BadFrame("The guest sent a key twice.")
     if len(found) == 1 and _TAG in found:
@@ -289,7 +296,22 @@ def _object(name: str) -> Any:
     name = _text(name, _MAX_KIND).replace("\0", "")
     if name in _STAND_INS:
         return f"<{_STAND_INS[name]} object>"
-    return type(name or "object", (), {"__slots__": ()})()
+    classes = _frame.classes
+    if name not in classes:
+        if len(classes) >= _MAX_CLASSES:
+            raise BadFrame("The guest sent objects of more kinds than a script has.")
+        classes[name] = type(name or "object", (), {"__slots__": ()})
+    return classes[name]()
+
+
+class _Frame(threading.local):
+    """The classes of the objects in the frame that this thread reads."""
+
+    def __init__(self) -> None:
+        self.classes: dict[str, type] = {}
+
+
+_frame = _Frame()
 
 
 def _sorted(parts: Any) -> list[Any]:
@@ -341,3 +363,11 @@ def _constant(name: str) -> Any:
 
 
 _decode = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant).decode
+# Other threads, above all that of the event loop, wait while C code decodes. Where Python code takes each
+# number, they get their turn.
+_decode_politely = json.JSONDecoder(
+    object_pairs_hook=_pairs,
+    parse_constant=_constant,
+    parse_int=lambda digits: int(digits),
+    parse_float=lambda digits: float(digits),
+).decode

@@ -228,8 +228,10 @@ class GuestRun:
         lost = ""
         if told.error is not None:
             kind, message, line, column = told.error
+            if kind == "MemoryError":
+                lost = "a script in it ran out of memory"
+                message = message or out_of_memory(self._limits).message
             error = ScriptError(kind, message, self._position(line, column))
-            lost = "a script in it ran out of memory" if kind == "MemoryError" else ""
         return self._ended(error, lost, told.value if error is None else None, prints, cut)
 
     def _died(self, channel: Channel) -> Finished:

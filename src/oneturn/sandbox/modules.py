@@ -9,22 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 SAFE = (
-    "__future__", "abc", "array", "ast", "asyncio", "base64", "binascii", "bisect", "calendar", "cmath",
-    "codecs", "collections", "colorsys", "contextlib", "contextvars", "copy", "copyreg", "csv", "dataclasses",
-    "datetime", "decimal", "difflib", "email", "enum", "errno", "fractions", "functools", "gc", "graphlib",
-    "gzip", "hashlib", "heapq", "hmac", "html", "inspect", "io", "ipaddress", "itertools", "json", "keyword",
-    "locale", "logging", "math", "numbers", "operator", "pickle", "pprint", "queue", "quopri", "random", "re",
-    "reprlib", "secrets", "statistics", "string", "stringprep", "struct", "sys", "textwrap", "time",
-    "tokenize", "traceback", "types", "typing", "unicodedata", "unittest.mock", "urllib.parse", "uuid",
-    "warnings", "weakref", "xml", "zlib", "zoneinfo",
+    "__future__", "abc", "argparse", "array", "ast", "asyncio", "base64", "binascii", "bisect", "builtins",
+    "bz2", "calendar", "cmath", "codecs", "collections", "colorsys", "configparser",
+    "contextlib", "contextvars", "copy", "copyreg", "csv", "dataclasses", "datetime", "decimal", "difflib",
+    "email", "enum", "errno", "fnmatch", "fractions", "functools", "gc", "graphlib", "gzip", "hashlib",
+    "heapq", "hmac", "html", "inspect", "io", "ipaddress", "itertools", "json", "keyword", "locale",
+    "logging", "lzma", "math", "mimetypes", "ntpath", "numbers", "operator", "os", "pathlib", "pickle",
+    "platform", "posixpath", "pprint", "queue", "quopri", "random", "re", "reprlib", "sched", "secrets",
+    "shlex", "statistics", "string", "stringprep", "struct", "sys", "textwrap", "time", "timeit",
+    "tokenize", "tomllib", "traceback", "types", "typing", "unicodedata", "unittest", "urllib.parse", "uuid",
+    "warnings", "weakref", "xml", "zipfile", "zlib", "zoneinfo",
 )  # fmt: skip
-"""Dotted names, each with all below it."""
+"""Dotted names, each with all below it. Of `os` and `pathlib` works what needs no files."""
 
 HINTS: Mapping[str, str] = {
     **dict.fromkeys(
-        ("socket", "ssl", "http", "requests", "httpx", "aiohttp"), "there is no network; call a tool"
+        ("socket", "ssl", "http", "urllib", "requests", "httpx", "aiohttp"),
+        "there is no network; call a tool",
     ),
-    **dict.fromkeys(("os", "pathlib", "shutil", "tempfile", "glob"), "there are no files; call a tool"),
+    **dict.fromkeys(("shutil", "tempfile", "glob"), "there are no files; call a tool"),
     **dict.fromkeys(("subprocess", "multiprocessing", "pty"), "there are no processes; call a tool"),
     **dict.fromkeys(("threading", "concurrent", "_thread"), "there are no threads; use asyncio.gather"),
 }

@@ -1,13 +1,12 @@
 """The main of a guest that nobody forked: it is started in a jail that is up already, and serves one host.
 
 Its standard input is the guest's end of the channel. What the jail's mounts and namespaces leave open
-(`jail/bubblewrap.py`), `jail.confine` closes before the script. Standard library only; run by file path
-with one JSON argument, the dictionary of `JailSpec.to_json`.
+(`jail/bubblewrap.py`), `jail.seal` and `jail.confine` close as they do for a guest of the warm process.
+Standard library only; run by file path with one JSON argument, the dictionary of `JailSpec.to_json`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import importlib
 import importlib.util
@@ -35,7 +34,6 @@ else:
     guest, jail = _beside("guest"), _beside("jail")
 
 _CHANNEL = 3
-_SET_DUMPABLE = 4
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 _STEP = 1 << 20  # how exactly memory in use is measured
 
@@ -44,6 +42,12 @@ def main(spec: Mapping[str, Any]) -> None:
     """Import what is configured, then serve until the host closes the channel."""
     os.dup2(0, _CHANNEL)
     os.dup2(1, 0)
+    try:
+        jail.seal(spec)
+    except jail.Refused as error:
+        frame = json.dumps({"op": "refused", "n": 0, "why": str(error)}).encode()
+        os.write(_CHANNEL, len(frame).to_bytes(4, "big") + frame)
+        return
     for name in _ONE_THREAD:
         os.environ[name] = "1"
     sys.path.extend(spec["path"])
@@ -51,7 +55,6 @@ def main(spec: Mapping[str, Any]) -> None:
         importlib.import_module(name)
     guest.prepare()
     os.environ.clear()
-    ctypes.CDLL(None).prctl(_SET_DUMPABLE, *map(ctypes.c_ulong, (0, 0, 0, 0)))
     mapped, data = _used(resource.RLIMIT_AS), _used(resource.RLIMIT_DATA)
     guest.serve(_CHANNEL, functools.partial(jail.confine, spec, data=data, mapped=mapped))
 

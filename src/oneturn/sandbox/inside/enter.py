@@ -13,6 +13,7 @@ root first mounts it, in a mount namespace of its own, where everybody can.
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import json
 import os
@@ -23,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _PARENT_DEATH_SIGNAL = 1
+_FIRST_TO_GO = b"1000"  # when the machine runs out of memory
 _NEW_MOUNTS = 0x20000
 _BIND, _EVERYTHING_BELOW, _PRIVATE = 0x1000, 0x4000, 0x40000
 _STAGE = "/tmp"  # noqa: S108  there is one on every machine, and only this process sees it covered
@@ -31,6 +33,8 @@ _STAGE = "/tmp"  # noqa: S108  there is one on every machine, and only this proc
 def main(plan: Mapping[str, Any], parent: int, arguments: Sequence[str]) -> None:
     """Become bwrap as `plan` says. `arguments` go to the confined program, after its own."""
     _forget(plan["loud"])
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
+        score.write(_FIRST_TO_GO)  # whatever the host's own score is, which would be inherited
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (plan["files"], plan["files"]))
     home, inner = plan["bwrap"]

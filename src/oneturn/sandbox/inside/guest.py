@@ -4,8 +4,8 @@
 goes out only in reply, with a number that grows by one. The host trusts nothing that comes from here: the
 walls round this process are the boundary, and what this module refuses it refuses to be helpful.
 
-This file and its neighbours (`loop`, `names`, `script`, `values`, `world`) are standard library only, import
-nothing of ours and run by path with any Python from 3.11.
+This file and its neighbours (`loop`, `names`, `prints`, `script`, `values`, `world`) are standard library
+only, import nothing of ours and run by path with any Python from 3.11.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import functools
 import gc
 import importlib.util
 import io
+import itertools
 import linecache
 import os
 import struct
 import sys
+import threading
 import types
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from . import loop, names, script, values, world
+    from . import loop, names, prints, script, values, world
 else:
 
     def _beside(name: str) -> types.ModuleType:
@@ -37,18 +40,21 @@ else:
         spec.loader.exec_module(module)
         return module
 
-    loop, names, script, values, world = map(_beside, ("loop", "names", "script", "values", "world"))
+    _names = ("loop", "names", "prints", "script", "values", "world")
+    loop, names, prints, script, values, world = map(_beside, _names)
 
 _HEADER = struct.Struct(">I")
 _LARGEST = 64 * 1024 * 1024 - 4096  # bytes of one frame
-_CHUNK = 256 * 1024
+_CHUNK = 64 * 1024  # bytes of one read; room for twice that would be mapped anew each time
 # With so much unsaid, calls go out although the script could go on: the host may want to stop a flood.
 _QUEUED_CALLS, _QUEUED_CHARS = 256, 16 * 1024 * 1024
 _OWN_DEPTH = 200  # frames the guest itself may need below those of the script
-_RESERVE = 1 << 20  # bytes given up when memory ends, to say so
+_RESERVE = 1 << 20  # bytes of address space, never touched, given up when memory ends, to say so
 _MAX_NAME = 1_000
 _NESTED = 100  # scripts of a session that ended in the middle, and whose frames are still there
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 Confine = Callable[[Mapping[str, Any]], None]
 
 
@@ -147,7 +153,9 @@ class Guest:
         self._names = names.Names(self._surface, self._final_answer, own)
         self._module.__dict__["__builtins__"] = self._names.mapping
         self._count = self._nested = 0
+        self._ids = itertools.count(1)  # of one session: a call left behind is not taken for a later one
         loop.install(self)
+        names.withdraw()
         world.ask = self.ask
 
     # --- what the loop, the clocks and the names ask of the run under way
@@ -191,6 +199,8 @@ class Guest:
         """End the run at once with a value."""
         if len(args) != 1 or kwargs:
             raise TypeError("final_answer(value) takes exactly one value")
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("final_answer(value) ends the script's main thread, and this is another one")
         self._now().finish(args[0])
         if self._nested < _NESTED:
             # Nothing of the script goes on, not even a `finally`: a session's next script runs from here.
@@ -215,13 +225,14 @@ class Guest:
         """Run one script to its end and tell the host."""
         self._count += 1
         name = "script.py" if self._count == 1 else f"script-{self._count}.py"
-        run = self._run = Run(self._wire, start, script.Source(start["source"], name))
+        run = self._run = Run(self._wire, self._ids, start, script.Source(start["source"], name))
         self._names.offer(start)
-        sys.stdin, sys.stdout, sys.stderr = io.StringIO(), run.prints, run.prints
+        streams = {"stdin": io.StringIO(), "stdout": run.prints, "stderr": run.prints}
+        vars(sys).update(streams, **{f"__{each}__": stream for each, stream in streams.items()}, argv=[name])
         os.putenv("TZ", "UTC0")  # the environment was emptied since `prepare`
         world.seed(start["seed"])
         gc.collect()
-        reserve = [bytearray(_RESERVE)]
+        reserve = [bytes(_RESERVE)]
         try:
             self._script(run, start["source"].splitlines(True))
             run.finish(run.value)
@@ -229,7 +240,10 @@ class Guest:
             pass
         except BaseException as error:
             reserve.clear()
-            run.fail(error)
+            if script.is_success(error):
+                run.finish(run.value)
+            else:
+                run.fail(error)
         finally:
             self._run = None
 
@@ -247,20 +261,34 @@ class Guest:
             turning.close()
 
 
+def _alone(method: Callable[Concatenate[Run, _P], _R]) -> Callable[Concatenate[Run, _P], _R]:
+    """One thread at a time: with `threading` among the imports a script has more than one."""
+
+    @functools.wraps(method)
+    def alone(self: Run, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return alone
+
+
 class Run:
     """One run: its calls, their answers, what it printed, and its end."""
 
-    def __init__(self, wire: Wire, start: Mapping[str, Any], source: script.Source) -> None:
+    def __init__(
+        self, wire: Wire, ids: Iterator[int], start: Mapping[str, Any], source: script.Source
+    ) -> None:
+        self.lock = threading.RLock()
         self.limits: Mapping[str, Any] = start["limits"]
         self.source = source
         self._packer = values.Packer(self.limits)
-        self.prints = Prints(self.limits["printed_chars"])
+        self.prints = prints.Prints(self.limits["printed_chars"])
         self.value: Any = None
         self.left = False
         self._wire = wire
         self._waits: Any = None
         self._ended = False
-        self._last = 0
+        self._ids = ids
         self._queue: list[str] = []
         self._queued_chars = self._queued_nodes = 0
         self._dropped: list[int] = []
@@ -281,6 +309,7 @@ class Run:
 
     # --- calls
 
+    @_alone
     def call(self, kind: str, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
         """Queue a call, as its arguments are now; its id."""
         if self._ended:
@@ -293,14 +322,14 @@ class Run:
             or self._queued_nodes + nodes > self.limits["nodes"]
         ):
             self.exchange(())
-        self._last += 1
-        self._open.add(self._last)
+        call_id = next(self._ids)
+        self._open.add(call_id)
         if kind == "sleep":
-            self._pauses.add(self._last)
-        self._queue.append(f"[{self._last},{text},{where[0]},{where[1]}]")
+            self._pauses.add(call_id)
+        self._queue.append(f"[{call_id},{text},{where[0]},{where[1]}]")
         self._queued_chars += len(text)
         self._queued_nodes += nodes
-        return self._last
+        return call_id
 
     def _packed(
         self, kind: str, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -323,6 +352,7 @@ class Run:
             raise ValueError(f"the arguments of {name} are too large to send")
         return packed, nodes
 
+    @_alone
     def ask(self, kind: str, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Make a call and block until it is answered; other answers are kept for whoever waits."""
         call_id = self.call(kind, name, args, kwargs)
@@ -333,13 +363,17 @@ class Run:
             raise error
         return value
 
+    @_alone
     def expect(self, call_id: int, take: loop.Take) -> None:
         """Say who takes an answer; taken at once when it is here already."""
         if call_id in self._early:
             take(*self._early.pop(call_id))
         elif call_id in self._open:
             self._takes[call_id] = take
+        else:
+            take(None, RuntimeError("an earlier script made this call, and its answer is gone"))
 
+    @_alone
     def drop(self, call_id: int) -> None:
         """Tell the host, with the next frame, that an answer is no longer wanted."""
         if call_id in self._open:
@@ -348,6 +382,7 @@ class Run:
             self._takes.pop(call_id, None)
             self._dropped.append(call_id)
 
+    @_alone
     def exchange(self, pending: Iterable[int]) -> None:
         """Tell the host everything so far, block for what it says, and hand that out in its order."""
         if self._ended:
@@ -356,7 +391,7 @@ class Run:
         sys.setrecursionlimit(limit + _OWN_DEPTH)  # half an exchange would be worse than a deep one
         try:
             calls, dropped = ",".join(self._queue), ",".join(map(str, self._dropped))
-            waits = ",".join(map(str, pending))
+            waits = ",".join(str(each) for each in pending if each in self._open)
             self._wire.send(
                 "wait", f',"calls":[{calls}],"pending":[{waits}],"dropped":[{dropped}]{self.prints.json()}'
             )
@@ -397,6 +432,7 @@ class Run:
 
     # --- the end
 
+    @_alone
     def finish(self, value: Any) -> None:
         """End with a value."""
         if self._ended:
@@ -411,6 +447,7 @@ class Run:
         else:
             self._end(text, None, None)
 
+    @_alone
     def fail(self, error: BaseException) -> None:
         """End with what the script raised."""
         if self._ended:
@@ -433,41 +470,6 @@ class Run:
             kind, text = values.quoted(values.type_name(error)), values.quoted(script.message(error))
             told = f"[{kind},{text},{line},{column}]"
         self._wire.send("done", f',"value":{value},"error":{told}{self.prints.json()}')
-
-
-class Prints(io.TextIOBase):
-    """What a script prints, kept until the next frame; what is over the limit is only counted."""
-
-    def __init__(self, room: int) -> None:
-        self._room = room
-        self._parts: list[str] = []
-        self._cut = 0
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def write(self, text: str) -> int:
-        """Keep as much of it as there is room for."""
-        if not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        text = str.__str__(text)
-        size = len(text)
-        taken = min(size, self._room)
-        if taken:
-            self._parts.append(text[:taken])
-            self._room -= taken
-        self._cut += size - taken
-        return size
-
-    def json(self) -> str:
-        """What came since the last time, as members of a frame."""
-        if not self._parts and not self._cut:
-            return ',"prints":"","cut":0'
-        text, cut = "".join(self._parts), self._cut
-        self._parts.clear()
-        self._cut = 0
-        return f',"prints":{values.quoted(text)},"cut":{cut}'
 
 
 async def _given(value: Any) -> Any:

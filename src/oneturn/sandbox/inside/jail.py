@@ -56,13 +56,23 @@ _IN_SCRATCH = (
 )  # fmt: skip
 _TCP, _SIGNALS_AND_ABSTRACT_SOCKETS = 3, 3
 
+PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""What the kernel says when it is short of something, rather than unwilling."""
+_NAME = b"jail"  # of the machine, as a guest sees it
 _MAPPED_SLACK = 64 * 1024 * 1024  # address space for libraries a script loads, on top of its memory
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Refused(Exception):
-    """The machine refused a part of the jail; the text is a sentence for the operator."""
+    """The machine refused a part of the jail; the text is a sentence for the operator.
+
+    `passing` when it was only short of something, so that it may allow it in a moment.
+    """
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.passing = code in PASSING
 
 
 # --- step 1, the launcher
@@ -86,6 +96,8 @@ def enclose(spec: Mapping[str, Any]) -> None:
     _check("A jail with its own mounts and network", _libc.unshare(
         _NEW_MOUNTS | _NEW_NETWORK | _NEW_IPC | _NEW_HOSTNAME | _NEW_CGROUP
     ))  # fmt: skip
+    _check("A host name of its own", _libc.sethostname(_NAME, len(_NAME)))
+    _check("A domain of its own", _libc.setdomainname(b"", 0))
     _new_root(spec["shown"], spec["covered"], spec["devices"])
     if privileged:
         _new_user_namespace(me, outside, outside, keep_groups=False)
@@ -145,7 +157,7 @@ def _new_user_namespace(me: int, uid: int, gid: int, *, keep_groups: bool) -> No
     _check("A user namespace", made)
     failed = os.waitstatus_to_exitcode(status)
     if failed:
-        raise Refused(_sentence("Mapping a user into a namespace", failed))
+        raise _refused("Mapping a user into a namespace", failed)
 
 
 def _write_at(folder: int, name: str, text: str) -> None:
@@ -160,7 +172,7 @@ def _become(number: int) -> None:
         os.setresgid(number, number, number)
         os.setresuid(number, number, number)
     except OSError as error:
-        raise Refused(_sentence(f"Becoming user {number}", error.errno)) from None
+        raise _refused(f"Becoming user {number}", error.errno) from None
 
 
 def _new_root(shown: Iterable[str], covered: Iterable[str], devices: Iterable[str]) -> None:
@@ -237,7 +249,7 @@ def _drop_capabilities() -> None:
     while _libc.prctl(_DROP_BOUND, *map(ctypes.c_ulong, (number, 0, 0, 0))) == 0:
         number += 1
     if number == 0 or ctypes.get_errno() != errno.EINVAL:  # EINVAL: there are no more of them
-        raise Refused(_sentence("Dropping capabilities", ctypes.get_errno()))
+        raise _refused("Dropping capabilities", ctypes.get_errno())
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     _check("Dropping capabilities", _libc.capset(header, (ctypes.c_uint32 * 6)()))
 
@@ -355,9 +367,9 @@ def _numbered(numbers: Mapping[str, int]) -> int:
 
 def _check(what: str, result: int) -> int:
     if result < 0:
-        raise Refused(_sentence(what, ctypes.get_errno()))
+        raise _refused(what, ctypes.get_errno())
     return result
 
 
-def _sentence(what: str, code: int | None) -> str:
-    return f"{what} was refused by this machine: {os.strerror(code or 0)}."
+def _refused(what: str, code: int | None) -> Refused:
+    return Refused(f"{what} was refused by this machine: {os.strerror(code or 0)}.", code)

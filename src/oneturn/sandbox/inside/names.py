@@ -10,6 +10,8 @@ Standard library only; runs with any Python from 3.11, on the script's side.
 from __future__ import annotations
 
 import builtins
+import io
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -56,6 +58,12 @@ class Outside:
 
     def __repr__(self) -> str:
         return f"<{object.__getattribute__(self, '_path') or 'tools'}>"
+
+
+def withdraw() -> None:
+    """Let what would be in vain, or work for a while in a folder that goes with the run, say so."""
+    io.open = _open  # type: ignore[assignment]  # that of pathlib
+    os.system = _absent("system", PermissionError, "there are no processes in a script; call a tool")
 
 
 class Names:
@@ -148,5 +156,4 @@ def _absent(name: str, kind: type[Exception], why: str) -> Callable[..., Any]:
 
 
 def _open(file: Any = None, *_: Any, **__: Any) -> None:
-    """Files are out of reach; the jail would say so too, less clearly."""
     raise PermissionError(f"a script has no files; {str(file)[:200]!r} cannot be opened")

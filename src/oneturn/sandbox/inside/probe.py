@@ -6,7 +6,8 @@ control and gives what worked, or nothing when everything was refused.
 
 Files are opened with `os.open`, since a guest's own `open` refuses before the jail is asked. System calls
 are made so that they do no harm where they are *not* refused: their arguments are nonsense, and the kernel
-then complains of those. Only "not permitted" and "there is no such call" count as refusals.
+then complains of those. No file gets a name, so that there is nothing to take away again. Only "not
+permitted" and "there is no such call" count as refusals.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ CALLS = {
     "mq_open": (240, 180),
     "capset": (126, 91),
     "execveat": (322, 281),
+    "sendto": (44, 206),
+    "recvfrom": (45, 207),
     "sendmsg": (46, 211),
     "recvmsg": (47, 212),
 }
@@ -109,24 +112,27 @@ def host_files() -> Iterator[str]:
             yield f"{folder} can be listed"
 
 
+def can_be_written(path: str) -> bool:
+    """Whether files could be made in a folder, or a file be changed. Nothing is made or changed."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | (os.O_TMPFILE if os.path.isdir(path) else 0)))
+    except OSError as error:
+        # What comes last: the folder could be written to, only not in this way.
+        return error.errno in (errno.EOPNOTSUPP, errno.EISDIR)
+    return True
+
+
 def read_only() -> Iterator[str]:
     for folder in (*PLAN["shown"], "/", "/etc", "/run", "/usr", "/var/tmp", "/dev/shm"):  # noqa: S108
-        path = os.path.join(folder, f"oneturn-probe-{os.getpid()}")
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
-        except OSError:
-            continue
-        yield f"{folder} can be written to"
-        with contextlib.suppress(OSError):  # the filter may refuse to take away what should not be there
-            os.remove(path)
+        if can_be_written(folder):
+            yield f"{folder} can be written to"
 
 
 def scratch() -> Iterator[str]:
-    paths = [f"/tmp/oneturn-probe-{number}" for number in range(2)]  # noqa: S108
     files = []
     try:
-        for path in paths:
-            files.append(file := os.open(path, os.O_CREAT | os.O_WRONLY))
+        for _ in range(2):
+            files.append(file := os.open("/tmp", os.O_TMPFILE | os.O_WRONLY))  # noqa: S108
             for _ in range(PLAN["scratch"] // MEBIBYTE // 2 + 2):
                 if os.write(file, bytes(MEBIBYTE)) < MEBIBYTE:
                     return
@@ -136,9 +142,6 @@ def scratch() -> Iterator[str]:
     finally:
         for file in files:
             os.close(file)
-        for path in paths:
-            with contextlib.suppress(OSError):
-                os.remove(path)
 
 
 def network() -> Iterator[str]:
@@ -152,7 +155,7 @@ def network() -> Iterator[str]:
     with contextlib.suppress(OSError):
         socket.getaddrinfo("localhost", 80)
         yield "names can be looked up"
-    yield from passes("sendmsg", "recvmsg")
+    yield from passes("sendto", "recvfrom", "sendmsg", "recvmsg")
 
 
 def processes() -> Iterator[str]:
@@ -200,6 +203,11 @@ def environment() -> Iterator[str]:
         if name not in OWN_ENVIRONMENT:
             yield f"the environment has {name}"
         number += 1
+
+
+def host_name() -> Iterator[str]:
+    if os.uname().nodename != "jail":
+        yield "the machine's name can be read"
 
 
 def programs() -> Iterator[str]:
@@ -266,7 +274,7 @@ def privileges() -> Iterator[str]:
     for name, attempt in (
         ("setuid", lambda: os.setuid(0)),
         ("setgid", lambda: os.setgid(0)),
-        ("mknod", lambda: os.mknod("/tmp/oneturn-probe", stat.S_IFCHR | 0o600, os.makedev(1, 1))),  # noqa: S108
+        ("mknod", lambda: os.mknod("/oneturn-probe/none", stat.S_IFCHR | 0o600, os.makedev(1, 1))),
         ("sethostname", lambda: socket.sethostname("oneturn-probe" * 99)),
     ):
         yield from works(attempt, f"{name} is possible")
@@ -318,6 +326,7 @@ PROBES = {
     "no /proc": proc,
     "no inherited descriptors": descriptors,
     "empty environment": environment,
+    "no name of the host": host_name,
     "no other program": programs,
     "no other process": forks,
     "limit on threads": threads,

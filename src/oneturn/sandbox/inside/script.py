@@ -19,6 +19,7 @@ from typing import Any
 VALUE, LEFT = "<value>", "<left>"
 """Names no script can write, under which the builtins hold `keep(value)` and `left()`."""
 MAX_TEXT = 10_000  # characters of an error's message
+_SHOWN = 5  # notes of an error, and errors of a group
 _LOOPS = (ast.For, ast.AsyncFor, ast.While)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _BLOCKS = ("body", "orelse", "finalbody")
@@ -119,14 +120,39 @@ _awaited: dict[str, frozenset[Span]] = {}  # by file name
 _spans: dict[tuple[int, int], tuple[Span, types.CodeType]] = {}
 
 
+def is_success(error: BaseException) -> bool:
+    """Whether it is `sys.exit()` or `sys.exit(0)`: the end of a script that did what it should."""
+    return type(error) is SystemExit and (
+        error.code is None or (type(error.code) in (int, bool) and not error.code)
+    )
+
+
 def message(error: BaseException) -> str:
-    """An error's text, whatever its class makes of that."""
+    """An error's text, whatever its class makes of that, with its notes and what a group holds."""
     try:
-        text = error.msg if isinstance(error, SyntaxError) and error.msg else str(error)
-        text = str.__str__(text)
+        parts = [_text(error)]
+        if isinstance(error, BaseExceptionGroup):
+            inner = _inner(error)[:_SHOWN]
+            parts[0] += ": " + "; ".join(f"{type(each).__name__}: {_text(each)[:MAX_TEXT]}" for each in inner)
+        notes = vars(error).get("__notes__")
+        if type(notes) is list:
+            parts += [str.__str__(note) for note in notes[:_SHOWN] if isinstance(note, str)]
+        text = "\n".join(parts)
     except BaseException:
         return "the error has no readable text"
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
+
+
+def _text(error: BaseException) -> str:
+    return str.__str__(error.msg if isinstance(error, SyntaxError) and error.msg else str(error))
+
+
+def _inner(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    """What a group holds, and the groups in it."""
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _inner(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
 
 
 # --- the value and `return`

@@ -151,6 +151,8 @@ def _replacements() -> list[tuple[types.ModuleType, str, Any]]:
         *((time, name, new) for name, new in clocks),
         (os, "urandom", _urandom),
         (os, "getrandom", lambda size, flags=0: _urandom(size)),
+        (os, "times", lambda: os.times_result((0.0, 0.0, 0.0, 0.0, _monotonic()))),
+        (os, "cpu_count", lambda: 1),
         (uuid, "getnode", lambda: _node),
     ]
 

@@ -7,13 +7,15 @@ and with process 1 everything that was forked from it. The *zygote* imports, pro
 and serves the control socket:
 
     host -> zygote, once      the spec; with it a descriptor of the host's process
-    zygote -> host, once      {"resident": bytes in use} or {"failed": sentence, "of": "jail" | "import"}
+    zygote -> host, once      {"resident": bytes in use} or
+                              {"failed": sentence, "of": "jail" | "import" | "shortage"}
     host -> zygote, each run  {} with descriptors: the guest's end of its channel, a report socket, and the
                               lists of processes of the control groups the child is to join
     zygote -> report socket   {"started": true} with the child's pidfd, or {"failed": sentence};
                               when the child has ended, {"ended": its exit code, negative for a signal}
 
-All of them are JSON, one in a packet. A child that could not be sealed says `refused` on its channel.
+All of them are JSON, one in a packet. A child that could not be sealed says `refused` on its channel, or
+just ends where the machine was only short of something, so that the host tries another.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import gc
 import importlib.util
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -50,6 +53,8 @@ else:
 _LARGEST = 1 << 20  # bytes of the spec
 _MOST_DESCRIPTORS = 16  # of one request
 _CHANNEL = 3  # the only descriptor of a child
+_DESCRIPTORS = 1 << 16  # of the zygote, which has two for each child
+_FIRST_TO_GO = b"1000"  # when the machine runs out of memory
 # Libraries for arithmetic start a thread for each core unless told otherwise, and a process with threads
 # cannot be forked safely.
 _ONE_THREAD = (
@@ -75,6 +80,10 @@ def main() -> None:
         if descriptor > 2 and descriptor not in keep:
             with contextlib.suppress(OSError):  # the listing's own
                 os.close(descriptor)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, _DESCRIPTORS), most))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
+        score.write(_FIRST_TO_GO)  # whatever the host's own score is, which would be inherited
     with _telling(control, "jail"):
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
         jail.enclose(spec)
@@ -109,8 +118,13 @@ def _telling(control: socket.socket, of: str) -> Iterator[None]:
     try:
         yield
     except (jail.Refused, OSError, RuntimeError) as error:
-        _say(control, {"failed": str(error), "of": of})
+        _say(control, {"failed": str(error), "of": "shortage" if _passing(error) else of})
         os._exit(1)
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the machine was only short of something."""
+    return error.passing if isinstance(error, jail.Refused) else getattr(error, "errno", 0) in jail.PASSING
 
 
 def _say(to: socket.socket, message: Mapping[str, Any], descriptors: list[int] | None = None) -> None:
@@ -201,6 +215,10 @@ class Zygote:
         packet, descriptors, _, _ = socket.recv_fds(self._control, 4096, _MOST_DESCRIPTORS)
         if not packet:
             return False
+        if len(descriptors) < 2:  # there was no room for them; the host notices that its ends are closed
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return True
         channel, told, *groups = descriptors
         report = socket.socket(fileno=told)
         try:
@@ -252,6 +270,8 @@ def _child(
             jail.die_with_parent()
             jail.seal(spec)
         except (jail.Refused, OSError) as error:
+            if _passing(error):
+                os._exit(status)
             frame = json.dumps({"op": "refused", "n": 0, "why": str(error)}).encode()
             os.write(channel, len(frame).to_bytes(4, "big") + frame)
         else:
@@ -262,7 +282,13 @@ def _child(
 
 
 def _keep(channel: int) -> int:
-    """Close every descriptor but the empty standard ones and this one; its new number."""
+    """Close every descriptor but the empty standard ones and this one; its new number.
+
+    The standard ones are opened anew: flags of those inherited would be flags of every other guest's.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(_CHANNEL):
+        os.dup2(nothing, standard)
     high = fcntl.fcntl(channel, fcntl.F_DUPFD, _CHANNEL)
     if high != _CHANNEL:
         os.dup2(high, _CHANNEL)

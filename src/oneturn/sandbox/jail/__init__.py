@@ -1,1 +1,1 @@
-"""The host's side of the OS jail: what it is made of, how guests are started in it, and what shows that it holds."""
+"""The host's side of the OS jail: what it is made of, how guests start in it, and what shows it holds."""

@@ -46,6 +46,7 @@ OLDEST = (0, 8)
 _INSIDE = Path(__file__).parent.parent / "inside"
 _NAMESPACES = ("user", "ipc", "pid", "net", "uts", "cgroup")
 _FILES = 64
+_SEALING = ("--cap-add", "CAP_SYS_ADMIN")
 _PYTHON = ("-S", "-s", "-P", "-B", "-X", "utf8")
 _OWN_MEMORY = 512 * 1024 * 1024  # bytes for Python and the imports, before a script takes any
 _OWN_PROCESSES = 4  # the shell, bwrap and those they start each other through
@@ -105,6 +106,7 @@ def command(
     syscalls: bytes = b"",
     environment: Mapping[str, str] | None = None,
     group: Cgroup | None = None,
+    sealing: bool = False,
     loud: bool = False,
 ) -> list[str]:
     """The command line that runs `program` in a jail. Everything below dies with the process it starts.
@@ -117,6 +119,8 @@ def command(
         syscalls: A filter that is in force before the program starts, see `jail.seccomp.WORKER`.
         environment: All there is of it; empty by default.
         group: A control group that everything joins before anything else.
+        sealing: Whether the program puts up the last walls by itself (`inside/jail.py`), for which it keeps
+            one capability inside the jail until it has done so.
         loud: Whether standard error is inherited after all, to find out what is wrong.
 
     Raises:
@@ -125,7 +129,7 @@ def command(
     bwrap = find()
     plan = {
         "bwrap": [bwrap.home, bwrap.program],
-        "before": [*_before(root), *_set(environment or {})],
+        "before": [*_before(root), *(_SEALING if sealing else ()), *_set(environment or {})],
         "binds": [[path, path] for path in _outermost(root.shown)],
         "after": _after(root),
         "seccomp": base64.b64encode(syscalls).decode(),
@@ -148,13 +152,13 @@ def command(
     ]
 
 
-def trial(root: Root, program: Sequence[str], *, syscalls: bytes = b"") -> None:
+def trial(root: Root, program: Sequence[str], *, syscalls: bytes = b"", sealing: bool = False) -> None:
     """Run a program that does nothing in a jail, to learn whether there can be one.
 
     Raises:
         SandboxUnavailable: There cannot; the text says what the machine refuses.
     """
-    line = command(root, program, syscalls=syscalls, loud=True)
+    line = command(root, program, syscalls=syscalls, sealing=sealing, loud=True)
     try:
         done = subprocess.run(  # noqa: S603 (made by us)
             line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
@@ -189,7 +193,6 @@ def worker_binary(folder: Path, binary: Path) -> Path:
     return written
 
 
-@cache
 def libraries(binary: Path) -> tuple[str, ...]:
     """The shared libraries a program is linked with, its loader among them, where it looks for them."""
     told = _output(["ldd", str(binary)])
@@ -211,7 +214,7 @@ class BubblewrapJail:
         self._executable = os.path.realpath(spec.interpreter.executable)
         shown = (*spec.shown, self._executable, *libraries(Path(self._executable)), str(_INSIDE))
         self._root = Root(shown, spec.covered, DEVICES, spec.scratch)
-        trial(self._root, [self._executable, *_PYTHON, "-c", ""])
+        trial(self._root, [self._executable, *_PYTHON, "-c", ""], sealing=True)
 
     @property
     def grouped(self) -> bool:
@@ -245,10 +248,12 @@ class BubblewrapJail:
                     cwd="/",
                     start_new_session=True,
                 )
-            except BaseException:
+            except BaseException as error:
                 ours.close()
                 if group is not None:
                     group.remove()
+                if isinstance(error, OSError):
+                    raise SandboxError(f"No guest could be started: {error.strerror}.") from error
                 raise
         return SocketChannel(ours, _Guest(process, group), largest=largest)
 
@@ -257,7 +262,7 @@ class BubblewrapJail:
 
     def _command(self, group: Cgroup | None) -> list[str]:
         line = [self._executable, *_PYTHON, str(_INSIDE / "alone.py"), json.dumps(self._spec.to_json())]
-        return command(self._root, line, environment={"PYTHONHASHSEED": "0"}, group=group)
+        return command(self._root, line, environment={"PYTHONHASHSEED": "0"}, group=group, sealing=True)
 
 
 class _Guest:

@@ -6,11 +6,13 @@ most ordinary users, there are no groups: the resource limits of the jail then s
 says so.
 
 A group's name tells whose it is: the namespace of processes, the process and its start time. So no host
-ever touches the groups of another one that lives.
+ever touches the groups of another one that lives. What a host made and did not remove goes when it ends by
+itself; what one left that was killed, the next host on the machine finds, wherever in the hierarchy it is.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
 import os
@@ -29,6 +31,7 @@ _PERIOD = 100_000  # microseconds over which a share of CPU time is counted
 _REMOVAL = 5.0  # seconds a group has to become empty once everything in it was killed
 _PAUSE = 0.002
 _numbers = itertools.count()
+_made: dict[str, Cgroup] = {}  # by name, those of this process that were not removed yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Cgroups:
         group = Cgroup({kind: folder / name for kind, folder in self.folders.items()}, self.version)
         try:
             group._make(memory, processes, cpus)
+            _made[name] = group
         except OSError as error:
             group.remove()
             raise SandboxError(f"A control group could not be made: {error.strerror}.") from error
@@ -69,12 +73,14 @@ class Cgroups:
 
     def sweep(self) -> None:
         """Remove the groups of hosts that are dead. Whatever still runs in them is killed."""
-        for folder in dict.fromkeys(self.folders.values()):
-            with contextlib.suppress(OSError):
-                for path in folder.iterdir():
-                    if _is_stale(path.name):
-                        with contextlib.suppress(OSError, SandboxError):
-                            Cgroup({"pids": path}, self.version).remove()
+        # A host is often not in the group its predecessor was in: services and shells get new ones.
+        for top in dict.fromkeys(map(_top, self.folders.values())):
+            for place, names, _ in os.walk(top):
+                ours = [name for name in names if _NAME.fullmatch(name)]
+                names[:] = [name for name in names if name not in ours]  # there is nothing below them
+                for name in filter(_is_stale, ours):
+                    with contextlib.suppress(OSError, SandboxError):
+                        Cgroup({"pids": Path(place, name)}, self.version).remove()
 
     def _works(self) -> bool:
         try:
@@ -112,9 +118,16 @@ class Cgroup:
                 _write(self.folders["pids"], "cgroup.kill", 1)
                 return
             _write(self.folders["pids"], "pids.max", 0)  # nothing new while we count
-        for pid in self._members():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        with contextlib.ExitStack() as held:
+            handles: dict[int, int] = {}
+            for pid in self._members():
+                with contextlib.suppress(OSError):
+                    handles[pid] = os.pidfd_open(pid)
+                    held.callback(os.close, handles[pid])
+            # One that ended meanwhile may have given its number to somebody else, who is not in the group.
+            for pid in handles.keys() & self._members():
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handles[pid], signal.SIGKILL)
 
     def oom_killed(self) -> bool:
         """Whether the kernel killed something in it for its memory."""
@@ -139,8 +152,13 @@ class Cgroup:
         while not self._removed():
             self.kill()
             if time.monotonic() > deadline:
-                raise SandboxError(f"The control group {self.folders['pids'].name} cannot be emptied.")
+                raise SandboxError(f"The control group {self._name} cannot be emptied.")
             time.sleep(_PAUSE)
+        _made.pop(self._name, None)
+
+    @property
+    def _name(self) -> str:
+        return self.folders["pids"].name
 
     def _make(self, memory: int, processes: int, cpus: float | None) -> None:
         for folder in self._each():
@@ -189,6 +207,22 @@ class Cgroup:
             return (self.folders[kind] / name).read_text()
         except (KeyError, OSError):
             return ""
+
+
+@atexit.register
+def _leave() -> None:
+    """Remove the groups that nobody closed, unless they are those of a process we were forked from."""
+    own = f"oneturn-{_own_name()}-" if _made else ""
+    for group in [group for name, group in _made.items() if name.startswith(own)]:
+        with contextlib.suppress(SandboxError):
+            group.remove()
+
+
+def _top(folder: Path) -> Path:
+    """The uppermost group that can be seen above one."""
+    while (folder.parent / "cgroup.procs").exists():
+        folder = folder.parent
+    return folder
 
 
 def _version_2() -> Cgroups | None:

@@ -27,7 +27,7 @@ clock_gettime=228/113 clock_nanosleep=230/115 clone=56/220 clone3=435/435 close=
 copy_file_range=326/285 dup=32/23 dup2=33/ dup3=292/24 epoll_create=213/ epoll_create1=291/20
 epoll_ctl=233/21 epoll_pwait=281/22 epoll_wait=232/ eventfd2=290/19 execve=59/221 exit=60/93
 exit_group=231/94 faccessat=269/48 faccessat2=439/439 fadvise64=221/223 fallocate=285/47 fchdir=81/50
-fchmod=91/52 fchmodat=268/53 fcntl=72/25 fdatasync=75/83 fgetxattr=193/10 flistxattr=196/13 flock=73/32
+fchmod=91/52 fchmodat=268/53 fcntl=72/25 fdatasync=75/83 fgetxattr=193/10 flistxattr=196/13
 fsetxattr=190/7 fstat=5/80 fstatfs=138/44 fsync=74/82 ftruncate=77/46 futex=202/98 getcpu=309/168
 getcwd=79/17 getdents64=217/61 getegid=108/177 geteuid=107/175 getgid=104/176 getgroups=115/158
 getitimer=36/102 getpgid=121/155 getpgrp=111/ getpid=39/172 getppid=110/173 getpriority=140/141
@@ -38,9 +38,9 @@ mkdirat=258/34 mmap=9/222 mprotect=10/226 mremap=25/216 msync=26/227 munmap=11/2
 newfstatat=262/79 open=2/ openat=257/56 pause=34/ pipe=22/ pipe2=293/59 poll=7/ ppoll=271/73 prctl=157/167
 pread64=17/67 preadv=295/69 prlimit64=302/261 pselect6=270/72 pwrite64=18/68 pwritev=296/70 read=0/63
 readlink=89/ readlinkat=267/78 readv=19/65 rename=82/ renameat=264/38 renameat2=316/276
-restart_syscall=219/128 rmdir=84/ recvfrom=45/207 rseq=334/293 rt_sigaction=13/134 rt_sigpending=127/136
+restart_syscall=219/128 rmdir=84/ rseq=334/293 rt_sigaction=13/134 rt_sigpending=127/136
 rt_sigprocmask=14/135 rt_sigreturn=15/139 rt_sigsuspend=130/133 rt_sigtimedwait=128/137
-sched_getaffinity=204/123 sched_yield=24/124 select=23/ sendfile=40/71 sendto=44/206 set_robust_list=273/99
+sched_getaffinity=204/123 sched_yield=24/124 select=23/ sendfile=40/71 set_robust_list=273/99
 set_tid_address=218/96 setitimer=38/103 setxattr=188/5 sigaltstack=131/132 stat=4/ statfs=137/43
 statx=332/291 sysinfo=99/179 tgkill=234/131 time=201/ times=100/153 truncate=76/45 umask=95/166
 uname=63/160 unlink=87/ unlinkat=263/35 utimensat=280/88 write=1/64 writev=20/66
@@ -88,6 +88,8 @@ _THREAD = 0x3D0F00  # VM|FS|FILES|SIGHAND|THREAD|SYSVSEM|SETTLS|PARENT_SETTID|CH
 _DETACHED = 0x400000  # means nothing to the kernel; musl sets it
 _TERMINAL_OR_FLAGS = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 _HARMLESS_PRCTL = (15, 16, 0x53564D41)  # PR_SET_NAME, PR_GET_NAME, PR_SET_VMA
+_ADVICE = (0, 1, 2, 3, 4, 8, 10, 14, 15, 16, 17)  # from MADV_NORMAL to MADV_FREE, huge pages, dumps
+_FUTEX = (0, 1, 3, 4, 5, 9, 10)  # wait and wake, requeue, and with a bit set; private or not, either clock
 _FCNTL = (*range(8), 36, 37, 38, 1030)  # flags, copies and locks
 
 _SHARED = (
@@ -96,7 +98,13 @@ _SHARED = (
         "Memory, but none that can be written and executed at once.",
         Only(2, (0, _WRITE, _EXECUTE), mask=_WRITE | _EXECUTE),
     ),
-    Group("munmap mremap brk madvise", "Giving memory back and growing it."),
+    Group("munmap mremap brk", "Giving memory back and growing it."),
+    Group(
+        "madvise",
+        "How memory will be used; not that it may be shared with equal pages of other processes.",
+        Only(2, _ADVICE),
+        instead=errno.EINVAL,
+    ),
     Group("read readv write writev close", "Bytes through descriptors that are open already."),
     Group(
         "clone",
@@ -104,8 +112,12 @@ _SHARED = (
         Only(0, (_THREAD,), mask=0xFFFFFFFF ^ _DETACHED),
     ),
     Group(
-        "futex set_robust_list rseq sched_yield sched_getaffinity restart_syscall", "Locks between threads."
+        "futex",
+        "Waiting for other threads and waking them; no locks that the kernel itself keeps.",
+        Only(1, _FUTEX, mask=0xFFFFFFFF ^ 0x180),
+        instead=errno.ENOSYS,
     ),
+    Group("set_robust_list rseq sched_yield sched_getaffinity restart_syscall", "What threads need beside."),
     Group("tgkill", "abort(): one's own SIGABRT.", Only(2, (6,))),
     Group("rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack", "Handling signals, as every runtime does."),
     Group("poll ppoll", "Waiting for input."),
@@ -126,12 +138,7 @@ GUEST = (
     ),
     Group("fcntl", "Flags, copies and locks of descriptors; no signals, leases or notices.", Only(1, _FCNTL)),
     Group(
-        "sendto recvfrom",
-        "Bytes through the one socket that is open already, to no other address: asyncio's own wake-up.",
-        Only(4, whole=True),
-    ),
-    Group(
-        "pread64 preadv pwrite64 pwritev lseek close_range dup dup2 dup3 pipe pipe2 flock fsync fdatasync "
+        "pread64 preadv pwrite64 pwritev lseek close_range dup dup2 dup3 pipe pipe2 fsync fdatasync "
         "ftruncate fallocate fadvise64 sendfile copy_file_range msync",
         "Working with open files.",
     ),

@@ -58,8 +58,8 @@ class Guest:
         if self._pidfd is not None:
             return
         told, descriptors = self._told(_FORKING)
-        if "started" not in told:
-            why = told.get("failed", "the process it is forked from has gone")
+        if "started" not in told or not descriptors:  # there may be no room for one more of those
+            why = told.get("failed", "the process it is forked from has gone, or has no room for it")
             raise SandboxError(f"No guest could be started: {why}")
         (self._pidfd,) = descriptors
         self._pid = _pid(self._pidfd)
@@ -145,21 +145,25 @@ class Zygote:
     Raises:
         SandboxUnavailable: The machine refuses a part of the jail; the text says which.
         ConfigError: An import failed.
-        SandboxError: It ended before it was ready; a retry is safe.
+        SandboxError: It ended before it was ready, or the machine is short of something; a retry is safe.
     """
 
     def __init__(self, spec: JailSpec) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 (the operator's own choice of interpreter)
-                [spec.interpreter.executable, "-S", "-s", "-P", "-B", "-X", "utf8", str(_MAIN)],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={"PYTHONHASHSEED": "0"},
-                cwd="/",
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 (the operator's own choice of interpreter)
+                    [spec.interpreter.executable, "-S", "-s", "-P", "-B", "-X", "utf8", str(_MAIN)],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env={"PYTHONHASHSEED": "0"},
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self._control.close()
+                raise SandboxError(f"No warm process could be started: {error.strerror}.") from error
         try:
             self._start(spec)
         except BaseException:
@@ -184,6 +188,8 @@ class Zygote:
         told = json.loads(packet) if packet else {}
         if told.get("of") == "import":
             raise ConfigError(told["failed"])
+        if told.get("of") == "shortage":
+            raise SandboxError(f"{told['failed']} Try again in a moment.")
         if "failed" in told:
             raise SandboxUnavailable(told["failed"])
         if "resident" not in told:
