@@ -306,6 +306,8 @@ class CodeMode(Toolbox):
             ConfigError: The timeout is not positive, or `allow` names `tools` or `runtime`.
             SourceError: A source could not be started.
             SandboxBusy: Too many runs at once; nothing ran.
+            SandboxUnavailable: The sandbox or isolation asked for is not to be had; nothing ran.
+            SessionLost: The session's variables are gone; nothing ran.
         """
         from .drive import Order
 
@@ -349,7 +351,7 @@ class CodeMode(Toolbox):
             SourceError: A source could not be started.
         """
         await self._opened()
-        return await asyncio.to_thread(self.view(allow).check_code, code, self._options.full_python)
+        return await asyncio.to_thread(self.view(allow).check_code, code, self._options.importable)
 
     @property
     def running(self) -> tuple[str, ...]:

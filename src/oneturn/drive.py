@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .errors import ArtifactNotFound, SandboxError, SandboxUnavailable, SessionLost, ValueRefused
+from .errors import ArtifactNotFound, SandboxError, ValueRefused
 from .flight import Flight
 from .gate import Cached, Context, Dispatcher, Gate, Refused, Reply
 from .gate.base import Budget
@@ -304,14 +304,11 @@ class Drive:
         program = parse(order.code)
         if isinstance(program, ScriptError):
             return Finished(error=program)
-        try:
-            route, program = self._settled(program)
-        except (SessionLost, SandboxUnavailable) as error:
-            kind = type(error).__name__
-            return Finished(error=ScriptError(kind, str(error).rstrip("."), hint="Nothing ran."))
+        route, program = self._settled(program)
         self._program = program
         bound = self._held.bound if self._held else frozenset()
-        checked = self._view.check(program, full_python=route.full_python, bound=bound)
+        importable = self._parts.router.importable if route.full_python else None
+        checked = self._view.check(program, importable=importable, bound=bound)
         self._warnings = checked.warnings
         if checked.error is not None:
             return Finished(error=checked.error)
@@ -437,7 +434,8 @@ class Drive:
         text = error.hint
         if not text and self._program is not None:
             names = [tool.name for tool in self._view.scope.tools[:2_000]]
-            text = hint(error.kind, message, error.position, self._program, names)
+            full = self._route is not None and self._route.full_python
+            text = hint(error.kind, message, error.position, self._program, names, full)
         return replace(error, message=message, hint=text)
 
     def _close(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -58,6 +59,13 @@ class Options:
         if not isinstance(self.sandbox, str):
             return self.sandbox.name != "monty"
         return self.sandbox != "monty" and (sys.platform == "linux" or self.sandbox != "auto")
+
+    @property
+    def importable(self) -> Callable[[str], bool] | None:
+        """Which modules scripts may import, where they can count on all of Python."""
+        from .sandbox.modules import allowed, importable
+
+        return partial(importable, allowed=allowed(self.imports)) if self.full_python else None
 
     def embedder(self) -> Embedder | None:
         """What search by meaning needs; None when it goes by words alone."""

@@ -21,7 +21,7 @@ def router_of(options: Options) -> Router:
         "container": lambda: _container(options),
         "remote": lambda: _remote(options),
     }
-    return Router(makers, choice=own, least=options.isolation)
+    return Router(makers, choice=own, least=options.isolation, imports=options.imports)
 
 
 def _monty(options: Options) -> Sandbox:

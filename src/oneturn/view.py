@@ -75,23 +75,27 @@ class View:
         )
 
     def check(
-        self, program: Program, *, full_python: bool = False, bound: frozenset[str] = frozenset()
+        self,
+        program: Program,
+        *,
+        importable: Callable[[str], bool] | None = None,
+        bound: frozenset[str] = frozenset(),
     ) -> Checked:
         """What is wrong with a script, before anything of it runs.
 
         Args:
             program: The script.
-            full_python: Whether it may use all of Python, or what Monty offers.
+            importable: Where it may use all of Python: whether a module may be imported there.
             bound: Names that have values before it starts.
         """
-        return self._checker.check(program, self.scope, full_python=full_python, bound=bound)
+        return self._checker.check(program, self.scope, importable=importable, bound=bound)
 
-    def check_code(self, code: str, full_python: bool = False) -> Checked:
+    def check_code(self, code: str, importable: Callable[[str], bool] | None = None) -> Checked:
         """The same for the text of a script, which may not even be Python."""
         program = parse(code)
         if isinstance(program, ScriptError):
             return Checked(program)
-        return self.check(program, full_python=full_python)
+        return self.check(program, importable=importable)
 
     def observed(self, tool: Tool) -> Observed | None:
         """The shape that results of a tool were seen to have; None when it declares one, or none came."""

@@ -41,7 +41,8 @@ class Target:
         self.file = folder / "secret.txt"
         self.file.write_text(f"{CANARY}-file")
         self.made = folder / "made.txt"
-        self.app = CodeMode(allow=["lab.*", "echo"], limits=LIMITS)
+        # One tier, whose answers these tests spell out; `test_every_tier` plays attacks on all of them.
+        self.app = CodeMode(allow=["lab.*", "echo"], limits=LIMITS, sandbox="monty")
         self.calls: list[tuple[str, Any]] = []
         self.hidden_calls = 0
         self.secret = f"{CANARY}-attribute"

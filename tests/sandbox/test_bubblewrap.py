@@ -65,6 +65,14 @@ def gone(pids: list[int]) -> bool:
     return True
 
 
+def _computed(pid: int) -> int:
+    """Clock ticks; 50 are far more than Python needs to start."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
+    except OSError:
+        return 0
+
+
 def _runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
@@ -311,6 +319,25 @@ class TestGuest:
         assert len(below) == 2
         channel.close()
         channel.close()
+        assert gone(below)
+
+    def test_one_that_computes_without_end_dies_with_the_host(self) -> None:
+        program = (
+            "from oneturn.sandbox.base import Script\nfrom oneturn.sandbox.guest_run import GuestRun\n"
+            "from oneturn.sandbox.jail import bubblewrap, seccomp, spec\nfrom oneturn.types import Limits\n"
+            "jail = bubblewrap.BubblewrapJail(spec.JailSpec(spec.interpreter(), seccomp.program()))\n"
+            "def guest():\n    channel = jail.guest(1 << 26)\n    print('running', flush=True)\n"
+            "    return channel\n"
+            "GuestRun(guest, Limits(cpu_seconds=600.0, timeout=600.0), 1).start(Script('while True: pass'))"
+        )
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as host:
+            assert host.stdout is not None
+            assert host.stdout.readline() == b"running\n"
+            until = time.monotonic() + 20
+            while len(below := descendants(host.pid)) < 3 or _computed(below[-1]) < 50:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            host.kill()
         assert gone(below)
 
     def test_a_killed_guest_breaks_its_channel_and_says_so(self, jail: bubblewrap.BubblewrapJail) -> None:

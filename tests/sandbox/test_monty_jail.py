@@ -126,7 +126,7 @@ def unlimited(real: Callable[..., list[str]], root: Any, program: Any, **options
 
 
 def outliving(real: Callable[..., list[str]], root: Any, program: Any, **options: Any) -> list[str]:
-    return ["/bin/sh", "-c", f"exec 3<&0; {shlex.join(real(root, program, **options))} <&3 & wait"]
+    return ["/bin/sh", "-c", f"exec 3<&0; ({shlex.join(real(root, program, **options))} <&3 & wait) & wait"]
 
 
 def edited(line: list[str], old: str, new: str) -> list[str]:

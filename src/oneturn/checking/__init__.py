@@ -74,7 +74,7 @@ class Checker:
         program: Program,
         scope: Scope,
         *,
-        full_python: bool = False,
+        importable: Callable[[str], bool] | None = None,
         bound: frozenset[str] = frozenset(),
     ) -> Checked:
         """What is wrong with a script for a caller of this scope. Nothing of the script runs.
@@ -82,16 +82,17 @@ class Checker:
         Args:
             program: The script.
             scope: What its caller can reach.
-            full_python: Whether it may use all of Python, or what Monty offers.
+            importable: Where it may use all of Python: whether a module may be imported there. Always
+                the same one for one checker. Without it, what Monty offers is what there is.
             bound: Names that have values before it starts; of a script with any, types are not checked.
         """
         digest = hashlib.sha256(program.source.encode("utf-8", "surrogatepass")).digest()
-        key = (digest, id(scope), full_python, bound)
+        key = (digest, id(scope), importable is not None, bound)
         known = self._answers.get(key)
         if known is not None and known.holds(scope):
             return Checked(known.checked.error, known.checked.warnings)
         types = None if bound else self._types
-        work = _Check(program, scope, self._arguments, types, self._typed, digest, full_python)
+        work = _Check(program, scope, self._arguments, types, self._typed, digest, importable)
         checked = work.checked()
         if work.complete:
             self._answers.put(key, _Answer(weakref.ref(scope), work.asked, checked))
@@ -129,7 +130,7 @@ class _Check:
         types: TypeChecker | None,
         typed: Kept[tuple[bytes, tuple[int, ...]], tuple[tuple[Tool, ...], list[Problem]]],
         digest: bytes,
-        full_python: bool,
+        importable: Callable[[str], bool] | None,
     ) -> None:
         self._program = program
         self._scope = scope
@@ -137,7 +138,7 @@ class _Check:
         self._types = types
         self._typed = typed
         self._digest = digest
-        self._full_python = full_python
+        self._importable = importable
         self._reach = Reach(program)
         self.asked: dict[str, Status] = {}
         """How each name stood that the answer rests on."""
@@ -147,7 +148,7 @@ class _Check:
 
     def checked(self) -> Checked:
         began = time.perf_counter()
-        first = check(self._program, self._is_tool, full_python=self._full_python)
+        first = check(self._program, self._is_tool, importable=self._importable)
         self._seconds["syntax"] = time.perf_counter() - began
         found = self._timed("names", self._unknown_tools)
         tools = self._mentioned()

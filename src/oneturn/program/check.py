@@ -17,7 +17,7 @@ from typing import TypeGuard
 
 from ..types import ScriptError
 from . import dialect
-from .features import Unsupported, dotted, unsupported
+from .features import Unsupported, dotted, refused_imports, unsupported
 from .parse import Program, chain
 from .reach import is_pythons, meaning
 
@@ -47,25 +47,33 @@ _CONSUMERS = frozenset(
     ]
 )
 """Functions that want a value; a coroutine there is a mistake."""
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.Module)
 _COROUTINES = frozenset({"asyncio.gather", "asyncio.sleep"})
 
 
 def check(
-    program: Program, is_tool: Callable[[str], bool], *, full_python: bool = False
+    program: Program,
+    is_tool: Callable[[str], bool],
+    *,
+    importable: Callable[[str], bool] | None = None,
 ) -> ScriptError | None:
     """One error for everything that is wrong with a script, or None.
 
     Args:
         program: The parsed script.
         is_tool: Whether a dotted name, without `tools.`, is a tool the script may mean.
-        full_python: Whether it may use all of Python, or what Monty offers.
+        importable: Where it may use all of Python: whether a module may be imported there. Without
+            it, what Monty offers is what there is.
     """
-    constructs = () if full_python else unsupported(program)
+    constructs = unsupported(program) if importable is None else refused_imports(program, importable)
     hidden = hidden_tools(program, is_tool)
     calls = [call for call in forgotten_awaits(program, is_tool) if call not in hidden]
     if not constructs and not hidden and not calls:
         return None
-    message, hints = _unsupported_message(constructs)
+    missing, lead = "UnsupportedPython", "The sandbox runs a subset of Python without"
+    if importable is not None:
+        missing, lead = "ModuleNotFoundError", "Scripts cannot have these modules"
+    message, hints = _unsupported_message(constructs, lead)
     sentences = [message] if message else []
     tools = list(dict.fromkeys(hidden.values()))[:_SHOWN]
     sentences += [_hidden_message(tool) for tool in tools]
@@ -75,14 +83,14 @@ def check(
         hints.append(_await_hint(program, calls))
     first = next(iter((*hidden, *calls)), None)
     return ScriptError(
-        kind="UnsupportedPython" if constructs else "NameError" if hidden else "ForgottenAwait",
+        kind=missing if constructs else "NameError" if hidden else "ForgottenAwait",
         message=". ".join(sentence.removesuffix(".") for sentence in sentences),
         position=constructs[0].position if constructs or first is None else program.position(first),
         hint="\n".join(hints),
     )
 
 
-def _unsupported_message(constructs: tuple[Unsupported, ...]) -> tuple[str, list[str]]:
+def _unsupported_message(constructs: tuple[Unsupported, ...], lead: str) -> tuple[str, list[str]]:
     lines: dict[str, list[int]] = {}
     rewrites: dict[str, dict[str, None]] = {}
     for item in constructs:
@@ -92,7 +100,7 @@ def _unsupported_message(constructs: tuple[Unsupported, ...]) -> tuple[str, list
         return "", []
     found = [f"{_cut(name)} ({_lines(where)})" for name, where in lines.items()]
     more = f", and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    message = f"The sandbox runs a subset of Python without: {', '.join(found[:_SHOWN])}{more}."
+    message = f"{lead}: {', '.join(found[:_SHOWN])}{more}."
     hints = [f"{_cut(', '.join(names))}: {rewrite}" for rewrite, names in rewrites.items()]
     return message, hints[:_SHOWN]
 
@@ -208,7 +216,19 @@ class _Uses:
         places = self.program.bindings.get(name, ())
         if len(places) != 1 or not isinstance(places[0], ast.AsyncFunctionDef):
             return False
-        return not places[0].decorator_list and self.program.parents[places[0]] is self.program.tree
+        plain = not places[0].decorator_list and self.program.parents[places[0]] is self.program.tree
+        return plain and not self.generates(places[0])
+
+    def generates(self, function: ast.AST) -> bool:
+        """Whether a function is a generator, whose calls are looped over and not awaited."""
+        for node in self.program.nodes:
+            if isinstance(node, ast.Yield | ast.YieldFrom):
+                parent = self.program.parents[node]
+                while not isinstance(parent, _FUNCTIONS):
+                    parent = self.program.parents[parent]
+                if parent is function:
+                    return True
+        return False
 
     def assigned_names(self, call: ast.Call) -> list[str] | None:
         """The names a call's coroutine is assigned to; None when it is not assigned to plain names."""

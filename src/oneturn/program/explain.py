@@ -36,6 +36,7 @@ class _Error:
     line: str
     program: Program
     tool_names: Collection[str]
+    full_python: bool
 
 
 def hint(
@@ -44,6 +45,7 @@ def hint(
     position: Position | None,
     program: Program,
     tool_names: Collection[str],
+    full_python: bool = False,
 ) -> str:
     """One sentence or two on what to do about an error; never empty.
 
@@ -53,12 +55,13 @@ def hint(
         position: Where it was raised, if known.
         program: The script.
         tool_names: Full names of the tools the caller may reach; no other name is ever suggested.
+        full_python: Whether the script had all of Python, or what Monty offers.
     """
     line = ""
     if position is not None:
         lines = program.lines
         line = lines[position.line - 1] if 0 < position.line <= len(lines) else position.source
-    error = _Error(error_kind.rpartition(".")[2], message, position, line, program, tool_names)
+    error = _Error(error_kind.rpartition(".")[2], message, position, line, program, tool_names, full_python)
     if found := _refused_value(error) or _tool_failed(error):
         return found
     for kinds, rule in _RULES:
@@ -115,7 +118,7 @@ def _tool_failed(error: _Error) -> str:
 def _coroutine(error: _Error) -> str:
     if "'coroutine'" in error.message or "coroutine object" in error.message:
         return _FORGOTTEN
-    if "can't be awaited" in error.message:
+    if "can't be awaited" in error.message or "can't be used in 'await' expression" in error.message:
         return (
             "Only tool calls and your own async functions are awaited; runtime.* and plain functions are not."
         )
@@ -138,7 +141,7 @@ def _name_error(error: _Error) -> str:
         return (
             f"Give `{name}` a value earlier in the function, or write `global {name}` for the script's own."
         )
-    if name in dialect.MISSING_BUILTINS or name in dialect.MISSING_EXCEPTIONS:
+    if not error.full_python and (name in dialect.MISSING_BUILTINS or name in dialect.MISSING_EXCEPTIONS):
         rewrite = dialect.MISSING_BUILTINS.get(name, dialect.ANY_ERROR)
         return f"`{name}` is not available here: {rewrite}."
     if name in _JSON_WORDS:
@@ -152,7 +155,7 @@ def _name_error(error: _Error) -> str:
             return f"Write `tools.{name}` for the tools."
         # A namespace called like a module, such as `time`: bare, the name means the module.
         return f"Write `tools.{name}` for the tools: `{name}` alone means Python's module."
-    if name in dialect.MODULES:
+    if name in dialect.MODULES or (error.full_python and name in sys.stdlib_module_names):
         return f"Add `import {name}` at the top."
     if name in dialect.IMPORT_FROM:
         return f"Add `from {dialect.IMPORT_FROM[name]} import {name}` at the top."
@@ -258,9 +261,12 @@ def _attribute(error: _Error) -> str:
         module, name = match.groups()
         if f"{module}.{name}" in error.tool_names:
             return f"Write `tools.{module}.{name}(...)`: `{module}` alone means Python's module."
+        if error.full_python:
+            return f"`{module}` has no `{name}`: check the spelling."
         rewrite = dialect.attribute_rewrite(f"{module}.{name}")
         return f"`{module}.{name}` is not available here: {rewrite or 'write it in plain Python'}."
-    if match := re.search(r"type object '([\w.]+)' has no attribute '(\w+)'", error.message):
+    in_monty = not error.full_python
+    if in_monty and (match := re.search(r"type object '([\w.]+)' has no attribute '(\w+)'", error.message)):
         kind, name = match.groups()
         rewrite = dialect.attribute_rewrite(f"{kind}.{name}") or dialect.MISSING_METHODS.get(name)
         if rewrite:
@@ -275,9 +281,9 @@ def _attribute(error: _Error) -> str:
             return rebound
     if kind == "NoneType":
         return f"The value is None: check for it before using `.{name}`."
-    if name in dialect.MISSING_METHODS:
+    if in_monty and name in dialect.MISSING_METHODS:
         return f"`.{name}` is not available here: {dialect.MISSING_METHODS[name]}."
-    if hasattr(_TYPES.get(kind.rpartition(".")[2]), name):
+    if in_monty and hasattr(_TYPES.get(kind.rpartition(".")[2]), name):
         return f"Methods cannot be passed on as values: wrap the call, as in `lambda x: value.{name}(x)`."
     if kind == "dict":
         return f"Results are plain dicts: write x['{name}'] instead of x.{name}."
@@ -289,10 +295,14 @@ def _attribute(error: _Error) -> str:
 def _imports(error: _Error) -> str:
     if match := re.search(r"cannot import name '(\w+)' from '([\w.]+)'", error.message):
         name, module = match.groups()
+        if error.full_python:
+            return f"`{module}` has no `{name}`: check the spelling."
         missing = dialect.attribute_rewrite(f"{module}.{name}") or "write it in plain Python"
         return f"`{module}.{name}` is not available here: {missing}."
     if match := re.search(r"No module named 'tools\.(\w+)", error.message):
         return f"Write `from tools import {match[1]}` and call `{match[1]}.name(...)`."
+    if error.full_python:
+        return "Import what the safe part of the standard library has, or call a tool."
     if match := re.search(r"No module named '([\w.]+)'", error.message):
         rewrite = dialect.module_rewrite(match[1])
         return f"`{match[1]}` cannot be imported: {rewrite}." if rewrite else ""
@@ -300,6 +310,8 @@ def _imports(error: _Error) -> str:
 
 
 def _time(error: _Error) -> str:
+    if not error.message:
+        return "Give `asyncio.timeout` or `wait_for` more seconds, or catch TimeoutError."
     if "time limit" not in error.message:
         return ""  # a tool's own timeout explains itself
     return "The script computes too long: look for an endless loop, or filter the data with a tool first."
@@ -315,7 +327,9 @@ def _recursion(error: _Error) -> str:
 
 def _denied(error: _Error) -> str:
     system = (
-        error.message.startswith("Permission denied:") or "not supported in this environment" in error.message
+        error.message.startswith("Permission denied:")
+        or "not supported in this environment" in error.message
+        or "a script has no files" in error.message
     )
     return _NO_FILES if system else ""
 

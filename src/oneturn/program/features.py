@@ -80,6 +80,24 @@ def unsupported(program: Program) -> tuple[Unsupported, ...]:
     return tuple(sorted(found.values(), key=lambda item: (item.position.line, item.position.column)))
 
 
+def refused_imports(program: Program, importable: Callable[[str], bool]) -> tuple[Unsupported, ...]:
+    """Every import that full Python would refuse and the script is not prepared for, in source order."""
+    finder = _Finder(program)
+    found: list[Unsupported] = []
+    for node in program.nodes:
+        if isinstance(node, ast.ImportFrom):
+            names = [] if node.level else [node.module or ""]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if not importable(name) and not finder.guarded(node, "import"):
+                rewrite = dialect.module_rewrite(name) or dialect.OTHER_MODULE
+                found.append(Unsupported(f"import {name}", program.position(node), rewrite))
+    return tuple(found)
+
+
 def dotted(program: Program, node: ast.AST) -> str:
     """An attribute chain with its root's import resolved, such as `datetime.datetime.utcnow`.
 

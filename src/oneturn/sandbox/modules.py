@@ -34,6 +34,15 @@ HINTS: Mapping[str, str] = {
 """What to use instead of a module that is not there, by its first name."""
 
 
+def importable(name: str, allowed: Iterable[str]) -> bool:
+    """Whether a module, or one it is in, is among those allowed, or is made of tools."""
+    parts = name.split(".")
+    if parts[0] in ("tools", "runtime"):
+        return True
+    known = frozenset(allowed)
+    return any(".".join(parts[:count]) in known for count in range(1, len(parts) + 1))
+
+
 def allowed(imports: Iterable[str] = ()) -> tuple[str, ...]:
     """The names a script may import when these are configured."""
     return tuple(sorted({*SAFE, *imports}))

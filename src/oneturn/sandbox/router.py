@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from ..errors import SandboxError, SandboxUnavailable
 from ..types import IsolationLevel, Limits, SandboxChoice, TierName
 from .base import Sandbox
+from .modules import allowed, importable
 
 _LEVELS: tuple[IsolationLevel, ...] = get_args(IsolationLevel)
 _CONTAINERS = ("container", "gvisor")  # levels that only a container has
@@ -42,6 +43,7 @@ class Router:
         makers: How each tier is made.
         choice: What runs use that do not choose for themselves.
         least: The weakest isolation level that will do.
+        imports: Modules a script may import in full Python, beside the safe standard library.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Router:
         *,
         choice: SandboxChoice = "auto",
         least: IsolationLevel = "interpreter",
+        imports: Sequence[str] = (),
     ) -> None:
         self._makers = makers
         self._choice = choice
         self._least = least
+        self._modules = allowed(imports)
         self._lock = threading.RLock()
         self._made: dict[TierName, Sandbox] = {}
         self._tried: dict[TierName, SandboxUnavailable | None] = {}
@@ -62,6 +66,10 @@ class Router:
     def only(cls, sandbox: Sandbox, least: IsolationLevel = "interpreter") -> Router:
         """A router that knows no other place than this one."""
         return cls({sandbox.name: lambda: sandbox}, choice=sandbox.name, least=least)
+
+    def importable(self, module: str) -> bool:
+        """Whether a script in full Python may import a module."""
+        return importable(module, self._modules)
 
     def route(self, need: str | None, choice: SandboxChoice | None = None) -> Route:
         """Where to run a script.
@@ -74,13 +82,16 @@ class Router:
             SandboxUnavailable: What was named, or the isolation level, is not to be had here.
         """
         choice = choice or self._choice
+        if choice == "auto" and len(self._makers) == 1:
+            (choice,) = self._makers
         if choice != "auto":
             return self._named(choice, need)
         if self._least in _CONTAINERS or self._least == "remote":
             tier: TierName = "remote" if self._least == "remote" else "container"
             return Route(self.get(tier), f"isolation is {self._least}")
-        if need is None:
+        if need is None and (self._least == "interpreter" or self.missing("monty") is None):
             return Route(self.get("monty"), "Monty runs it as Python would")
+        need = need or f"Monty cannot be had at this level: {self.missing('monty')}"
         missing = self.missing("cpython")
         if missing is None:
             return Route(self.get("cpython"), need)

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from .case import Case, table
 
 _VALUES = {
@@ -129,6 +132,35 @@ _ORDER = {
 }  # fmt: skip
 
 
+def _as_argument(source: str) -> str:
+    """A script that makes a value, made to send it instead."""
+    made, _, value = source.rpartition("\n")
+    return f"{made}\nawait echo({value})"
+
+
+# What the check before a run cannot follow, so that it is the gate that has to refuse.
+_UNSEEN = {
+    "lab.save(": "pick(lab, 'save')(",
+    "lab.forever(": "pick(lab, 'forever')(",
+    "echo(": "pick(tools, 'echo')(",
+    "tools.vault.open_vault(": "pick(pick(tools, 'vault'), 'open_vault')(",
+    "tools.open_vault(": "pick(tools, 'open_vault')(",
+    "runtime.call(": "pick(runtime, 'call')(",
+}
+
+
+def _unseen(cases: Iterable[Case]) -> list[Case]:
+    """The same cases, behind the back of the check."""
+    found = []
+    for case in cases:
+        source = case.source
+        for seen, unseen in _UNSEEN.items():
+            source = source.replace(seen, unseen)
+        if source != case.source:
+            found.append(replace(case, id=f"unseen {case.id}", source=f"pick = [getattr][0]\n{source}"))
+    return found
+
+
 def _arguments() -> list[Case]:
     cases = []
     for attack in _ARGUMENTS:
@@ -137,11 +169,11 @@ def _arguments() -> list[Case]:
     return cases
 
 
-CASES = [
+_OPEN: list[Case] = [
     *table("4 bridge", {f"value: {k}": v for k, v in _VALUES.items()}),
-    *table("4 bridge", {f"argument: {k}": _as_argument for k, v in _VALUES.items() if (_as_argument := (
-        v.rpartition("\n")[0] + f"\nawait echo({v.rpartition(chr(10))[2]})"))}),
+    *table("4 bridge", {f"argument: {k}": _as_argument(v) for k, v in _VALUES.items()}),
     *_arguments(),
     *table("8 policy", {f"hidden: {code[:90]}": f"@ARM@\n{code}" for code in _HIDDEN}),
     *table("4 bridge", {f"order: {k}": v for k, v in _ORDER.items()}),
-]  # fmt: skip
+]
+CASES = [*_OPEN, *_unseen(_OPEN)]

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.sandbox.unconfined import GuestProcess
+
 import oneturn.sandbox
 from oneturn.sandbox.channel import SocketChannel
 from oneturn.sandbox.guest_run import GuestRun, GuestSession
 from oneturn.sandbox.modules import allowed
 from oneturn.types import Control, IsolationLevel, Limits, TierName
-from tests.sandbox.unconfined import GuestProcess
 
 _INSIDE = Path(oneturn.sandbox.__file__).parent / "inside"
 _MAIN = """

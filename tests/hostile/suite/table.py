@@ -92,26 +92,28 @@ def counts(found: Iterable[Result]) -> dict[str, Counter[Verdict]]:
 
 def _player(tier: Tier, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The lines one player writes until it ends, or is silent for too long."""
-    with tempfile.TemporaryFile() as wanted:
+    # The folder is ours, so that it goes even when the player is killed.
+    with tempfile.TemporaryFile() as wanted, tempfile.TemporaryDirectory(prefix="hostile-") as folder:
+        os.chmod(folder, 0o777)
         wanted.write(json.dumps(names).encode())
         wanted.seek(0)
         process = subprocess.Popen(
-            _command(tier), cwd=ROOT, env=_environment(tier), stdin=wanted, stdout=subprocess.PIPE,
+            _command(tier), cwd=ROOT, env=_environment(tier, folder), stdin=wanted, stdout=subprocess.PIPE,
             start_new_session=True, user=_NOBODY if _drops(tier) else None, group=_NOBODY if _drops(tier) else None,
             extra_groups=[] if _drops(tier) else None,
         )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            rest = b""
-            while selector.select(_SILENCE) and (data := os.read(process.stdout.fileno(), 65_536)):
-                *lines, rest = (rest + data).split(b"\n")
-                yield from map(json.loads, lines)
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        assert process.stdout is not None
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(process.stdout, selectors.EVENT_READ)
+                rest = b""
+                while selector.select(_SILENCE) and (data := os.read(process.stdout.fileno(), 65_536)):
+                    *lines, rest = (rest + data).split(b"\n")
+                    yield from map(json.loads, lines)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
 
 
 def _command(tier: Tier) -> list[str]:
@@ -122,7 +124,7 @@ def _command(tier: Tier) -> list[str]:
     return [*_NAMESPACES.split(), f"{shlex.join(command)}; exit $?"] if tier.contained else command
 
 
-def _environment(tier: Tier) -> dict[str, str]:
+def _environment(tier: Tier, folder: str) -> dict[str, str]:
     paths = [str(ROOT / "src"), str(ROOT)]
     if _drops(tier):
         paths.append(sysconfig.get_paths()["purelib"])
@@ -130,6 +132,7 @@ def _environment(tier: Tier) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
         "HOME": "/tmp",
+        "TMPDIR": folder,
         "PYTHONDONTWRITEBYTECODE": "1",
         "ONETURN_CANARY": f"canary_{secrets.token_hex(8)}",  # from the start, as `/proc` tells it
     }

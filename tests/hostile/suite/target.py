@@ -11,6 +11,8 @@ from oneturn.sandbox.base import Sandbox
 
 from .oracles import LIMITS
 
+_KEPT = 2_000  # characters of an argument
+
 
 class Kept:
     """A sandbox that outlives the apps it is given to."""
@@ -56,7 +58,7 @@ class Target:
         @app.tool(effect="read")
         async def echo(value: Any = None) -> Any:
             """Give the value back."""
-            arrived.append(("echo", value))
+            arrived.append(("echo", repr(value)[:_KEPT]))
             return value
 
         @app.tool(effect="read", namespace="lab")

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from oneturn.errors import OneturnError
 from oneturn.sandbox.base import Sandbox
@@ -51,18 +51,25 @@ def _jailed() -> Sandbox:
     return MontySandbox(jailed=True, workers=4)
 
 
-def _cpython(way: Literal["zygote", "bubblewrap"]) -> Sandbox:
+def _zygote() -> Sandbox:
     from oneturn.sandbox.cpython import CPythonSandbox
 
-    return CPythonSandbox(way=way)
+    return CPythonSandbox(way="zygote")
+
+
+def _bubblewrap() -> Sandbox:
+    from oneturn.sandbox.cpython import CPythonSandbox
+
+    return CPythonSandbox(way="bubblewrap")
 
 
 class _Contained:
     """The container sandbox with an engine of its own."""
 
     def __init__(self) -> None:
-        from oneturn.sandbox.container import ContainerSandbox
         from tests.engine import podman
+
+        from oneturn.sandbox.container import ContainerSandbox
 
         self._stack = contextlib.ExitStack()
         service = self._stack.enter_context(podman())
@@ -75,6 +82,10 @@ class _Contained:
         """Close the sandbox, and then the engine."""
         self._sandbox.close()
         self._stack.close()
+
+
+def _contained() -> Sandbox:
+    return cast(Sandbox, _Contained())
 
 
 def _no_engine() -> str:
@@ -93,7 +104,7 @@ def _exposed() -> Sandbox:
 
 def _no_user() -> str:
     if os.geteuid() != 0:
-        return unusable(lambda: _cpython("zygote"))
+        return unusable(_zygote)
     from .table import unprivileged_python
 
     return "" if unprivileged_python() else "there is no Python of this version that another user can run"
@@ -122,21 +133,11 @@ TIERS = {
     for tier in (
         Tier("monty", _monty),
         Tier("jailed", _jailed, missing=lambda: unusable(_jailed)),
-        Tier("cpython", lambda: _cpython("zygote"), missing=lambda: unusable(lambda: _cpython("zygote"))),
-        Tier("unprivileged", lambda: _cpython("zygote"), missing=_no_user, unprivileged=True),
-        Tier(
-            "bubblewrap",
-            lambda: _cpython("bubblewrap"),
-            missing=lambda: unusable(lambda: _cpython("bubblewrap")),
-        ),
+        Tier("cpython", _zygote, missing=lambda: unusable(_zygote), timeout=3.0),
+        Tier("unprivileged", _zygote, missing=_no_user, unprivileged=True, timeout=3.0),
+        Tier("bubblewrap", _bubblewrap, missing=lambda: unusable(_bubblewrap), timeout=6.0),
         # An engine's own filter of system calls lets a program make sockets, which then lead nowhere.
-        Tier(
-            "container",
-            lambda: cast(Sandbox, _Contained()),
-            missing=_no_engine,
-            claims=frozenset(),
-            timeout=6.0,
-        ),
-        Tier("unconfined", _exposed, missing=_no_namespaces, contained=True),
+        Tier("container", _contained, missing=_no_engine, claims=frozenset(), timeout=6.0),
+        Tier("unconfined", _exposed, missing=_no_namespaces, contained=True, timeout=6.0),
     )
 }

@@ -14,25 +14,12 @@ _READ = """
 @ARM@
 def read(x):
     path = '@SECRET@'
-    if isinstance(x, dict):
-        x = x.get('__builtins__', x) if 'open' not in x else x
     get = x.get if isinstance(x, dict) else lambda name: getattr(x, name, None)
-    for name in ('popen', 'open', '__import__'):
-        f = get(name)
-        if f is None:
-            continue
-        try:
-            if name == 'popen':
-                return f('cat ' + path).read()
-            if name == '__import__':
-                return f('io').open(path).read()
-            try:
-                return get('read')(f(path, 0), 999)
-            except TypeError:
-                return f(path).read()
-        except Exception as e:
-            error = e
-    raise error
+    if get('print'):
+        return get('print').__self__.open(path).read()
+    if get('read'):
+        return get('read')(get('open')(path, 0), 999)
+    return get('open')(path).read()
 str(read(x))
 """
 
@@ -94,7 +81,7 @@ _FRAMES = {
     "a generator's frame": "def g():\n    yield 1\ni = g()\nx = i.gi_frame.f_builtins",
     "a generator's frame from inside": "def g():\n    yield i.gi_frame.f_back.f_builtins\ni = g()\nx = next(i)",
     "a generator's code": "def g():\n    yield 1\nx = g.__globals__['__builtins__']\nx = x if isinstance(x, dict) else vars(x)",
-    "a coroutine's frame": "async def f():\n    pass\nc = f()\nx = c.cr_frame.f_builtins\nc.close()",
+    "a coroutine's frame": "async def f():\n    pass\nmake = [f][0]\nc = make()\nx = c.cr_frame.f_builtins\nc.close()",
     "an async generator's frame": "async def g():\n    yield 1\nmake = [g][0]\nx = make().ag_frame.f_builtins",
     "an async generator thrown into": "async def g():\n    try:\n        yield 1\n    except ValueError as e:\n        yield e.__traceback__.tb_frame.f_builtins\nmake = [g][0]\ni = make()\nawait i.asend(None)\nx = await i.athrow(ValueError)",
     "an async generator that catches what ends it": "async def g():\n    try:\n        yield 1\n    except BaseException:\n        yield print.__self__\nmake = [g][0]\ni = make()\nawait i.__anext__()\nx = await i.athrow(GeneratorExit)",

@@ -26,7 +26,7 @@ def call(number=900, kind='"tool"', name='"echo"', args='[1]', kwargs='{{}}', li
     wait('[%s,%s,%s,%s,%s,%s,%s]' % (number, kind, name, args, kwargs, line, column), str(number))
 def done(value='1', error='null', prints='""', cut='0'):
     say('done', '"value":%s,"error":%s,"prints":%s,"cut":%s' % (value, error, prints, cut))
-"""  # noqa: S608
+"""
 
 _UNARMED = FORGE.replace("@ARM@\n", "")
 """For what comes before the first call: then there is no record yet that would be lost."""

@@ -35,8 +35,7 @@ class World:
         self.canary = os.environ.get("ONETURN_CANARY") or f"canary_{secrets.token_hex(8)}"
         self.folder = folder / self.token
         self.folder.mkdir(parents=True)
-        for place in (folder, self.folder):
-            place.chmod(0o777)
+        self.folder.chmod(0o777)
         self.secret = self._write(folder / f"secret-{self.token}.txt")
         self.touched: list[str] = []
         """Listeners that were connected to or written to."""
@@ -74,7 +73,7 @@ class World:
         for place in _PLACES:
             with contextlib.suppress(OSError):
                 found += [path for path in Path(place).iterdir() if self._is_loot(path)]
-        if self.secret.read_text() != self.canary or self.secret.stat().st_mode & 0o777 != 0o644:
+        if self._is_changed():
             self._write(self.secret)
             found.append(self.secret)
         for path in found:
@@ -116,6 +115,12 @@ class World:
 
     def _is_loot(self, path: Path) -> bool:
         return self.token in path.name and path not in (self.secret, self.folder) and not path.is_socket()
+
+    def _is_changed(self) -> bool:
+        try:
+            return self.secret.read_text() != self.canary or self.secret.stat().st_mode & 0o777 != 0o644
+        except OSError:
+            return True
 
     def _write(self, path: Path) -> Path:
         path.write_text(self.canary)

@@ -1,9 +1,10 @@
-"""The main of a process that becomes `bwrap`: it lets go of everything the host had, then execs.
+"""The main of a process that starts `bwrap`: one half watches, the other lets go of everything and execs.
 
 Between a spawn by somebody else's code (Monty's pool) and bubblewrap there must be a moment to close
-inherited descriptors, drop root, set limits and hand over the system-call filter. This is it. Standard
-library only; run by file path with `-I -S`, with a JSON argument, the id of the process that started it
-(it dies with that one), and then the program's own arguments.
+inherited descriptors, drop root, set limits and hand over the system-call filter. This is it. And what is
+in the jail must end with the host, even when it computes and never looks: so the process that was started
+stays, holds nothing, and ends with the host or with bwrap, which in turn ends with it. Standard library
+only; run by file path with `-I -S`, with a JSON argument and then the program's own arguments.
 
 As root it goes on as an ordinary user: bubblewrap then needs no rights at all, and nothing of the guest
 ever belongs to root. What the jail will bind may lie where that user cannot go (a home folder, say), so
@@ -18,6 +19,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,9 +32,35 @@ _BIND, _EVERYTHING_BELOW, _PRIVATE = 0x1000, 0x4000, 0x40000
 _STAGE = "/tmp"  # noqa: S108  there is one on every machine, and only this process sees it covered
 
 
-def main(plan: Mapping[str, Any], parent: int, arguments: Sequence[str]) -> None:
-    """Become bwrap as `plan` says. `arguments` go to the confined program, after its own."""
+def main(plan: Mapping[str, Any], arguments: Sequence[str]) -> None:
+    """Start bwrap as `plan` says, and watch. `arguments` go to the confined program, after its own."""
     _forget(plan["loud"])
+    # A host that has gone already is no harm: the program finds its input closed before it got any.
+    host = os.pidfd_open(os.getppid())
+    watcher = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(host)
+        _enter(plan, watcher, arguments)
+    _watch(host, child)
+
+
+def _watch(host: int, child: int) -> None:
+    """End with the host or with the child, whichever ends first, and as the child did."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+    waiting = select.poll()
+    waiting.register(host, select.POLLIN)
+    waiting.register(os.pidfd_open(child), select.POLLIN)
+    if host in dict(waiting.poll()):
+        os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os._exit(status if status >= 0 else 128 - status)
+
+
+def _enter(plan: Mapping[str, Any], parent: int, arguments: Sequence[str]) -> None:
+    """Become bwrap."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as score:
         score.write(_FIRST_TO_GO)  # whatever the host's own score is, which would be inherited
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -122,6 +150,6 @@ def _die_with(parent: int) -> None:
 
 if __name__ == "__main__":
     try:
-        main(json.loads(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+        main(json.loads(sys.argv[1]), sys.argv[2:])
     except OSError as error:
         sys.exit(f"{error.filename or 'the jail'}: {error.strerror}")

@@ -6,9 +6,9 @@ jail has namespaces of its own for users, processes, network, mounts, IPC, host 
 read-only root that holds only what it was given, no capabilities, an empty environment, no descriptors but
 its own, and a filter of system calls.
 
-Between the host and bwrap stand a shell that only waits, and `inside/enter.py`. The shell is there because
-the kernel ties "die with your parent" to the *thread* that started a process, and the host's threads come
-and go; killing the shell kills everything below it.
+Between the host and bwrap stands `inside/enter.py`, which watches over both. The kernel ties "die with your
+parent" to the *thread* that started a process, and the host's threads come and go; so the watcher ends when
+the host does, and killing it kills everything below it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _FILES = 64
 _SEALING = ("--cap-add", "CAP_SYS_ADMIN")
 _PYTHON = ("-S", "-s", "-P", "-B", "-X", "utf8")
 _OWN_MEMORY = 512 * 1024 * 1024  # bytes for Python and the imports, before a script takes any
-_OWN_PROCESSES = 4  # the shell, bwrap and those they start each other through
+_OWN_PROCESSES = 4  # the watcher, bwrap and those they start each other through
 _SAID = 300  # characters of what bwrap said, at most
 _DYING = 10.0  # seconds until a killed guest must be gone
 _FATES = {
@@ -138,18 +138,12 @@ def command(
         "command": list(program),
         "loud": loud,
     }
-    enter = shlex.join([sys.executable, "-I", "-S", str(_INSIDE / "enter.py"), json.dumps(plan)])
+    enter = shlex.join([sys.executable, "-I", "-S", "-B", str(_INSIDE / "enter.py"), json.dumps(plan)])
     lists = (
         [] if group is None else sorted({str(folder / "cgroup.procs") for folder in group.folders.values()})
     )
     joined = "".join(f"echo 0 >{shlex.quote(path)} && " for path in lists)
-    # A shell gives what it does not wait for at once an empty standard input, hence the copy.
-    return [
-        "/bin/sh",
-        "-c",
-        f'{joined}exec 3<&0 || exit; {enter} "$$" "$@" <&3 & exec <&- >&- 3<&-; wait "$!"',
-        "oneturn",
-    ]
+    return ["/bin/sh", "-c", f'{joined}exec {enter} "$@"', "oneturn"]
 
 
 def trial(root: Root, program: Sequence[str], *, syscalls: bytes = b"", sealing: bool = False) -> None:
@@ -266,7 +260,7 @@ class BubblewrapJail:
 
 
 class _Guest:
-    """The process behind a channel: a shell that waits for bwrap, which waits for Python. Thread-safe."""
+    """The process behind a channel: a watcher that waits for bwrap, which waits for Python. Thread-safe."""
 
     def __init__(self, process: subprocess.Popen[bytes], group: Cgroup | None) -> None:
         self._process = process
@@ -286,7 +280,7 @@ class _Guest:
             return None
 
     def kill(self) -> None:
-        """Kill the shell; bwrap and everything in the jail die with it."""
+        """Kill the watcher; bwrap and everything in the jail die with it."""
         with self._lock:
             if not self._killed:
                 self._killed = True
