@@ -15,6 +15,7 @@ from .changed_definitions import CHANGED_DEFINITIONS
 from .differential import DIFFERENTIAL
 from .end_states import END_STATES
 from .gold_scripts import GOLD_SCRIPTS
+from .hostile_suite import HOSTILE_SUITE
 from .openapi_documents import OPENAPI_DOCUMENTS
 from .stub_round_trips import STUB_ROUND_TRIPS
 from .worker_kills import WORKER_KILLS
@@ -27,6 +28,7 @@ PROOFS = {
         STUB_ROUND_TRIPS,
         CHANGED_DEFINITIONS,
         END_STATES,
+        HOSTILE_SUITE,
         WORKER_KILLS,
         DIFFERENTIAL,
     )
@@ -37,7 +39,7 @@ INDEX = """\
 
 The tests hold claims on a sample; the proofs hold them on everything there is, or on very many random
 examples. `make prove` runs all of them, `python -m proofs NAME --seed N` one of them, with other random
-choices. That takes about 50 minutes on two cores. A proof that is stopped goes on where it was; after a
+choices. That takes about an hour and a half on two cores. A proof that is stopped goes on where it was; after a
 change of the source it starts anew. A report is written when every item has been checked, never before.
 Public data come from the package registries, checked by hash; see `benchmarks/data.py`.
 

@@ -23,7 +23,7 @@ from rich.progress import track
 
 ROOT = Path(__file__).parents[1]
 STATE = ROOT / ".data" / "proofs"
-_WATCHED = ("src", "proofs", "benchmarks", "tests/corpus", "tests/tools")
+_WATCHED = ("src", "proofs", "benchmarks", "tests/corpus", "tests/tools", "tests/hostile")
 
 Found = dict[str, Any]
 

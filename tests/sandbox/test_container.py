@@ -239,7 +239,7 @@ class TestGVisor:
         [
             ("while True:\n    pass", "TimeoutError"),
             ("x = []\nwhile True:\n    x.append('abc' * 100)", "MemoryError"),
-            ("import os", "ModuleNotFoundError"),
+            ("import ctypes", "ModuleNotFoundError"),
         ],
     )
     def test_limits(self, gvisor: ContainerSandbox, source: str, kind: str) -> None:

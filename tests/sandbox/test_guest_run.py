@@ -34,7 +34,7 @@ def fake(*frames: bytes | dict[str, Any]) -> GuestRun:
             for frame in frames:
                 content = frame if isinstance(frame, bytes) else json.dumps(frame).encode()
                 theirs.sendall(len(content).to_bytes(4, "big") + content)
-                if not theirs.recv(1 << 20):
+                if frame is not CONFINED and not theirs.recv(1 << 20):
                     return
             theirs.recv(1)
 
@@ -44,6 +44,7 @@ def fake(*frames: bytes | dict[str, Any]) -> GuestRun:
 
 
 READY = {"op": "ready", "n": 0}
+CONFINED = {"op": "confined", "n": 1}
 WAIT = {"op": "wait", "calls": [], "pending": [], "dropped": [], "prints": "", "cut": 0}
 DONE = {"op": "done", "value": None, "error": None, "prints": "", "cut": 0}
 ONE = [1, "tool", "solo", [], {}, 1, 1]
@@ -53,15 +54,19 @@ ONE = [1, "tool", "solo", [], {}, 1, 1]
     "frames",
     [
         [b"no frame"],
-        [DONE | {"n": 2}],
-        [DONE | {"n": 0}],
-        [READY | {"n": 1}],
-        [WAIT | {"n": 1, "pending": [1]}],
-        [WAIT | {"n": 1, "dropped": [1]}],
-        [WAIT | {"n": 1, "calls": [ONE, ONE]}],
-        [WAIT | {"n": 1, "calls": [ONE]}, WAIT | {"n": 2, "calls": [ONE]}],
-        [WAIT | {"n": 1, "calls": [ONE], "dropped": [1]}, WAIT | {"n": 2, "pending": [1]}],
-        [WAIT | {"n": 1, "calls": [ONE]}, WAIT | {"n": 1}],
+        [DONE | {"n": 1}],
+        [CONFINED, DONE | {"n": 3}],
+        [CONFINED, DONE | {"n": 0}],
+        [CONFINED, READY | {"n": 2}],
+        [CONFINED, {"op": "confined", "n": 2}],
+        [CONFINED, {"op": "refused", "n": 2, "why": "run it without the jail"}],
+        [CONFINED, WAIT | {"n": 2, "pending": [1]}],
+        [CONFINED, WAIT | {"n": 2, "dropped": [1]}],
+        [CONFINED, WAIT | {"n": 2, "calls": [ONE, ONE]}],
+        [CONFINED, WAIT | {"n": 2, "calls": [[at, *ONE[1:]] for at in range(1, 514)]}],
+        [CONFINED, WAIT | {"n": 2, "calls": [ONE]}, WAIT | {"n": 3, "calls": [ONE]}],
+        [CONFINED, WAIT | {"n": 2, "calls": [ONE], "dropped": [1]}, WAIT | {"n": 3, "pending": [1]}],
+        [CONFINED, WAIT | {"n": 2, "calls": [ONE]}, WAIT | {"n": 2}],
     ],
 )
 def test_a_guest_that_breaks_the_rules_loses_its_run(frames: list[Any]) -> None:
@@ -78,7 +83,7 @@ def test_a_guest_that_breaks_the_rules_loses_its_run(frames: list[Any]) -> None:
 
 
 def test_a_guest_cannot_print_more_than_the_limit() -> None:
-    run = fake(READY, DONE | {"n": 1, "prints": "x" * 200_000, "cut": 5})
+    run = fake(READY, CONFINED, DONE | {"n": 2, "prints": "x" * 200_000, "cut": 5})
     end = run.start(script("1"))
     assert isinstance(end, Finished)
     assert (len(end.prints), end.cut_prints) == (100_000, 100_005)

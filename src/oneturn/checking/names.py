@@ -21,6 +21,9 @@ from .problems import Problem
 
 _HANDLES = frozenset({"NameError", "UnboundLocalError", "AttributeError", "PermissionError"})
 _HANDLES_IMPORT = _HANDLES | {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
+_BLOCKS = (
+    ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.If, ast.While, ast.For, ast.Try, ast.Match,
+)  # fmt: skip
 _MOST = 50  # problems looked for; a script with more has learnt enough
 
 
@@ -30,6 +33,7 @@ def unknown_tools(reach: Reach, scope: Scope) -> list[Problem]:
     for call in reach.calls:
         if len(found) < _MOST and _is_meant_as_tool(call, scope):
             blocks = not reach.handled(call.node, _HANDLES) and not reach.conditional(call.node)
+            blocks = blocks and not _is_like_nothing(call, scope, reach.program)
             found.append(_problem(reach.program, call.node, call.name, scope, blocks))
     for node, name in _imports(reach.program, scope):
         if len(found) < _MOST and reach.reachable(node):
@@ -46,6 +50,31 @@ def _is_meant_as_tool(call: Reached, scope: Scope) -> bool:
     root, dot, _ = call.name.partition(".")
     inside = not dot or root in scope.top_level  # a lone name nobody has defined can be nothing else
     return not call.bare or call.awaited or status != "unknown" or inside
+
+
+def _is_like_nothing(call: Reached, scope: Scope, program: Program) -> bool:
+    """A plain function that is no misspelling of anything: Python's own affair, if it is ever reached."""
+    name = call.name
+    if "." in name or call.awaited or scope.status(name) != "unknown" or _at_once(call.node, program):
+        return False
+    return not scope.nearest(name) and not _similar(name, program)
+
+
+def _at_once(node: ast.AST, program: Program) -> bool:
+    """Whether a place is reached however the script goes on, as far as its blocks tell."""
+    child, parent = node, program.parents.get(node)
+    while parent is not None:
+        tested = isinstance(parent, ast.If | ast.While) and child is parent.test
+        if isinstance(parent, _BLOCKS) and not tested:
+            return False
+        child, parent = parent, program.parents.get(parent)
+    return True
+
+
+def _similar(name: str, program: Program) -> list[str]:
+    """The one name of Python's or the script's that it looks like."""
+    known = {*dir(builtins), *program.bindings}
+    return difflib.get_close_matches(name, known, 1) if len(name) < 100 else []
 
 
 def _is_inside_tool(name: str, scope: Scope) -> bool:
@@ -86,7 +115,7 @@ def _problem(
     if not isinstance(failure, Failure):
         return None  # it has come into scope this very moment
     near = scope.nearest(name) if failure.kind == "NameError" else []
-    own = difflib.get_close_matches(name, {*dir(builtins), *program.bindings}, 1) if len(name) < 100 else []
+    own = _similar(name, program)
     if failure.kind == "NameError" and own:
         hint = f"Write {own[0]}."
     elif near:

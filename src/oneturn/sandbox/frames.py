@@ -31,6 +31,7 @@ _MAX_ID = 2**53
 _MAX_CLASSES = 1_000  # each is more than a kilobyte
 # What a frame holds besides values: up to some hundred calls, and as many ids as there are calls open.
 _ENVELOPE = 200_000
+_MOST_CALLS = 512  # in one frame; a guest lets no more than 256 wait
 _SMALL = 64 * 1024  # bytes; what fits here cannot become much, nor take long
 _MANY = 10_000  # keys; as many at once are no job for C code alone
 _NO_PARTS = bytes(set(range(256)) - set(b'"[{,'))
@@ -68,7 +69,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A frame of a guest, `op` being `ready`, `refused`, `wait` or `done`; what it does not have is empty."""
+    """A frame of a guest; what it does not have is empty.
+
+    `op` is `ready`, `refused` or `confined` before the script begins, and `wait` or `done` then.
+    """
 
     op: str
     number: int
@@ -214,13 +218,15 @@ def _told(message: Any) -> Told:
     if type(message) is not dict:
         raise BadFrame("The guest sent what is no message.")
     op, number = message["op"], _count(message["n"])
-    if op == "ready":
+    if op in ("ready", "confined"):
         return Told(op, number)
     if op == "refused":
         return Told(op, number, why=_text(message["why"], _MAX_MESSAGE))
     prints, cut = _text(message["prints"]), _count(message["cut"])
     if op == "wait":
-        calls = tuple([_asked(*call) for call in _list(message["calls"])])
+        if len(_list(message["calls"])) > _MOST_CALLS:
+            raise BadFrame("The guest made more calls at once than a guest makes.")
+        calls = tuple([_asked(*call) for call in message["calls"]])
         pending, dropped = _ids(message["pending"]), _ids(message["dropped"])
         return Told(op, number, calls, tuple(sorted(pending)), dropped, prints, cut)
     if op == "done":

@@ -66,6 +66,7 @@ class GuestRun:
         self._over = self._released = False
         self._unusable = ""
         self._number = 0  # of the guest's last frame
+        self._loose = False  # a new guest, which has not said yet that it is confined
         self._open: set[int] = set()
         self._last = 0
         self._room = limits.printed_chars
@@ -143,6 +144,7 @@ class GuestRun:
                 raise
         if self._was_killed():
             raise SandboxClosed("This run was stopped before it started.")
+        self._loose = True
         return channel
 
     def _was_killed(self) -> bool:
@@ -151,12 +153,11 @@ class GuestRun:
     def _step(self, channel: Channel, frame: bytes) -> Step:
         try:
             channel.send(frame)
-            told = read(self._received(channel), self._limits)
-            if told.number != self._number + 1 or told.op == "ready":
+            if self._loose:
+                self._confined(self._told(channel))
+            told = self._told(channel)
+            if told.op not in ("wait", "done"):
                 raise BadFrame("The guest spoke out of turn.")
-            self._number = told.number
-            if told.op == "refused":
-                raise SandboxUnavailable(f"The guest could not be confined, so nothing ran: {told.why}")
             return self._finished(told) if told.op == "done" else self._waiting(told)
         except TimeoutError:
             channel.kill()
@@ -169,6 +170,21 @@ class GuestRun:
         except BadFrame:
             channel.kill()
             return self._ended(_crash("broke the rules and was stopped"), "a script in it broke the sandbox")
+
+    def _told(self, channel: Channel) -> Told:
+        told = read(self._received(channel), self._limits)
+        if told.number != self._number + 1:
+            raise BadFrame("The guest spoke out of turn.")
+        self._number = told.number
+        return told
+
+    def _confined(self, told: Told) -> None:
+        """A guest's first word after it was told to start: no script can have had a part in it."""
+        if told.op == "refused":
+            raise SandboxUnavailable(f"The guest could not be confined, so nothing ran: {told.why}")
+        if told.op != "confined":
+            raise BadFrame("The guest spoke out of turn.")
+        self._loose = False
 
     def _received(self, channel: Channel) -> bytes:
         """The next frame, while the guest may compute. TimeoutError once it may not."""

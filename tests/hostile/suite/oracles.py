@@ -27,7 +27,7 @@ LIMITS = Limits(
     run_bytes=5_000_000,
 )
 HOST_MEMORY = 96 * 1024 * 1024
-GUEST_MEMORY = LIMITS.memory + 96 * 1024 * 1024  # the interpreter itself, twice
+GUEST_MEMORY = LIMITS.memory + 128 * 1024 * 1024  # its scratch, and the interpreter itself
 RECORD_CHARS = 5_000
 HINT_CHARS = 5_000
 

@@ -11,7 +11,7 @@ _MEMORY = {
     "a text doubled": "x = 'ab'\n@ARM@\nwhile len(x) < 400_000_000:\n    x += x\nlen(x)",
     "a list repeated": "@ARM@\nx = [0] * 50_000_000\nlen(x)",
     "a dict grown": "x = {}\n@ARM@\nfor i in range(3_000_000):\n    x[i] = str(i)\nlen(x)",
-    "small objects": "@ARM@\nx = [[i] for i in range(2_500_000)]\nlen(x)",
+    "small objects": "@ARM@\nx = [*map(bytes, [99] * 2_500_000)]\nlen(x)",
     "bytes of a size": "@ARM@\nx = bytearray(400_000_000)\nlen(x)",
     "a format's width": "@ARM@\nx = '{:>400000000}'.format(1)\nlen(x)",
     "padding": "@ARM@\nx = 'x'.ljust(400_000_000)\nlen(x)",
@@ -21,14 +21,13 @@ _MEMORY = {
     "tuples that share": "x = (0,) * 1000\n@ARM@\nx = [list(x) for i in range(50_000)]\nlen(x)",
     "a generator that is kept": "@ARM@\nx = [*('x' * 1000 + str(i) for i in range(400_000))]\nlen(x)",
     "memory caught and taken again": "x = []\n@ARM@\nfor i in range(400):\n    try:\n        x.append(bytearray(1 << 20))\n    except MemoryError:\n        pass\nlen(x)",
-    "coroutines": "async def f():\n    pass\n@ARM@\nx = [f() for i in range(1_500_000)]\nlen(x)",
 }  # fmt: skip
 
 _OUTSIDE_MEMORY = {
     "mapped memory": os_case("x = []\nfor i in range(400):\n    m = mmap.mmap(-1, 1 << 20)\n    m[:] = b'x' * (1 << 20)\n    x.append(m)\nlen(x)", "mmap"),
     "shared mapped memory": os_case("x = []\nfor i in range(400):\n    m = mmap.mmap(-1, 1 << 20, flags=1 | 0x20)\n    m[:] = b'x' * (1 << 20)\n    x.append(m)\nlen(x)", "mmap"),
     "memory of a file of no name": os_case("fd = os.memfd_create('x')\nfor i in range(400):\n    os.write(fd, bytes(1 << 20))\nimport asyncio\nawait asyncio.sleep(0.2)", "os"),
-    "memory locked": libc_case("p = ctypes.create_string_buffer(200 << 20)\nctypes.memset(p, 1, 200 << 20)\nlibc.mlockall(3)\nimport asyncio\nawait asyncio.sleep(0.1)"),
+    "memory locked": libc_case("p = ctypes.create_string_buffer(350 << 20)\nctypes.memset(p, 1, 350 << 20)\nlibc.mlockall(3)\nimport asyncio\nawait asyncio.sleep(0.1)"),
     "shared memory of the system": libc_case("libc.shmat.restype = ctypes.c_void_p\nk = [libc.shmget(0, 1 << 20, 0o1600) for i in range(300)]\nfor i in k:\n    if i >= 0:\n        a = libc.shmat(i, None, 0)\n        ctypes.memset(a, 1, 1 << 20)\n        libc.shmctl(i, 0, None)\nimport asyncio\nawait asyncio.sleep(0.2)"),
     "files in memory": os_case("n = 0\nfor place in ('/dev/shm', '/tmp', '.', '/scratch'):\n    try:\n        with open(place + '/@TOKEN@-fill', 'wb') as f:\n            for i in range(300):\n                f.write(b'x' * (1 << 20))\n                f.flush()\n                n += 1\n    except OSError:\n        pass\n    if n >= 300:\n        break\nimport asyncio\nawait asyncio.sleep(0.2)\nn", "os"),
     "limits raised first": os_case("for what in range(16):\n    try:\n        resource.setrlimit(what, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n    except (OSError, ValueError):\n        pass\nx = [b'x' * (1 << 20) for i in range(400)]\nlen(x)", "resource"),
@@ -82,6 +81,7 @@ _ENDLESS = {
 }  # fmt: skip
 
 _DEEP = {
+    "very many coroutines": "async def f():\n    pass\n@ARM@\nx = [f() for i in range(1_500_000)]\nlen(x)",
     "recursion": "@ARM@\ndef f(n):\n    return f(n + 1)\nf(0)",
     "mutual recursion": "def f():\n    return g()\ndef g():\n    return f()\n@ARM@\nf()",
     "recursive repr": "x = []\nfor i in range(100_000):\n    x = [x]\n@ARM@\nlen(repr(x))",

@@ -30,7 +30,7 @@ _SECCOMP = {"x86_64": 317, "aarch64": 277}
 _SET_FILTER, _EVERY_THREAD = 1, 1
 _SET_DUMPABLE, _NO_NEW_PRIVILEGES = 4, 38
 _MAPPED_SLACK = 64 * 1024 * 1024  # address space for libraries a script loads, on top of its memory
-_CPU_SLACK = 5  # seconds: the host and the guest stop a script long before the kernel does
+_CPU_SECONDS = 3600  # all runs of a session together: the kernel's word, long after the host's
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -60,9 +60,8 @@ def confine(plan: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
     with open("/proc/self/statm", encoding="ascii") as told:
         pages = [int(number) * os.sysconf("SC_PAGE_SIZE") for number in told.read().split()]
     mapped, data = pages[0], pages[5]
-    used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     for what, most in (
-        (resource.RLIMIT_CPU, int(used + limits["cpu_seconds"]) + _CPU_SLACK),
+        (resource.RLIMIT_CPU, _CPU_SECONDS),
         (resource.RLIMIT_DATA, data + limits["memory"]),
         (resource.RLIMIT_AS, mapped + limits["memory"] + _MAPPED_SLACK),
         (resource.RLIMIT_FSIZE, plan["scratch"]),

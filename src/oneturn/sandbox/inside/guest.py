@@ -75,7 +75,7 @@ def serve(fd: int, confine: Confine, out: int | None = None) -> None:
     Args:
         fd: A connected stream; frames come from it.
         confine: Called once with the `limits` of the first start frame, before anything of the script is
-            looked at. Whatever it raises ends the guest with a `refused` frame.
+            looked at. Whatever it raises ends the guest with a `refused` frame; else `confined` is said.
         out: Where frames go to, when not to `fd`.
     """
     wire = Wire(fd, fd if out is None else out)
@@ -88,6 +88,7 @@ def serve(fd: int, confine: Confine, out: int | None = None) -> None:
     except BaseException as error:
         wire.send("refused", f',"why":{values.quoted(script.message(error))}')
         return
+    wire.send("confined", "")  # from here on it is the script that speaks, and nothing is believed
     Guest(wire).serve(start)
 
 
