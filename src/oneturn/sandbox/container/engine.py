@@ -76,8 +76,8 @@ class Engine:
             told = self._client.info()
         except self._failures as error:
             raise SandboxUnavailable(
-                f"No container engine answers at {where} ({_reason(error)}). "
-                "Start Docker or `podman system service`, or set DOCKER_HOST."
+                f"No container engine answers at {where}. Start Docker or `podman system service`, "
+                "or set DOCKER_HOST."
             ) from error
 
         self.kernel = str(told.get("KernelVersion", ""))
