@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from oneturn.drive import Order
 from oneturn.errors import ConfigError, ToolError
 from oneturn.gate import Allowed, Cached, Context, Dispatcher, Gate, Redactor, Refused, Reply
 from oneturn.gate.base import Budget
@@ -18,6 +19,7 @@ from oneturn.gate.cache import RUN_SIZE, ResultCache
 from oneturn.gate.store import LARGEST
 from oneturn.journal.artifacts import ArtifactStore
 from oneturn.runtime import Runtime
+from oneturn.sandbox.router import Router
 from oneturn.testing import FakeRun, FakeSandbox, FakeSource, announce, ask
 from oneturn.tools.base import Blob, Result, Text
 from oneturn.tools.scope import Allow, Scope
@@ -423,7 +425,7 @@ class Lab:
         self.sent: list[Mapping[str, Any]] = []
         self.source = FakeSource("lab", self._perform)
         self.runtime = Runtime(
-            sandbox=FakeSandbox(play),
+            router=Router.only(FakeSandbox(play)),
             dispatcher=Dispatcher(Redactor(), 30.0),
             sources={"lab": self.source}.__getitem__,
             artifacts=ArtifactStore(),
@@ -440,7 +442,7 @@ class Lab:
         return Result({"got": dict(arguments), "number": len(self.sent)}, has_structured=True)
 
     async def execute(self, caller: str = "ann") -> Outcome:
-        return await self.runtime.execute("1", view=self.view, limits=Limits(), caller=caller)
+        return await self.runtime.execute(Order("1", self.view, Limits(), caller))
 
     async def call(self, name: str, caller: str = "ann", **arguments: Any) -> Outcome:
         return await self.runtime.call(name, arguments, view=self.view, limits=Limits(), caller=caller)
