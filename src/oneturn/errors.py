@@ -12,6 +12,11 @@
     │   ├── SandboxUnavailable               this machine cannot give the isolation asked for; nothing ran
     │   ├── SessionLost                      the variables of a session are gone; start a new session
     │   └── SandboxClosed                    this run is over; start a new one
+    ├── JournalError                         the journal could not be written or read; nothing was sent
+    │   ├── RunBusy                          another process has the run; it goes on there
+    │   ├── RunNotFound (also LookupError)   no such run, or it belongs to another caller
+    │   └── JournalCorrupt                   what is recorded was changed; nothing of it is used
+    ├── Diverged                             a run that was resumed did not do what it did before; it was stopped
     └── ArtifactNotFound (also LookupError)  no such artifact, or it belongs to another caller
 
 What goes wrong inside a *script* is not an exception: it is `Outcome.error`. Each class says what
@@ -67,6 +72,26 @@ class SessionLost(SandboxError):
 
 class SandboxClosed(SandboxError):
     """This sandbox run has ended and takes no more answers. Start a new run."""
+
+
+class JournalError(OneturnError):
+    """The journal could not be written or read. What was not recorded was not sent."""
+
+
+class RunBusy(JournalError):
+    """Another process has this run, and it goes on there. Nothing was sent; look at its outcome later."""
+
+
+class RunNotFound(JournalError, LookupError):
+    """No such run for this caller: it never was, was pruned, or belongs to someone else."""
+
+
+class JournalCorrupt(JournalError):
+    """What is recorded of a run was changed after it was written. Nothing of it is used."""
+
+
+class Diverged(OneturnError):
+    """A run that was resumed made another call than the one recorded. It was stopped before the call."""
 
 
 class ArtifactNotFound(OneturnError, LookupError):
