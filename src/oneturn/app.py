@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ConfigError, SourceError
 from .options import Options, SearchMode, cache_rules, limits_for
+from .synchronous import Synchronous
 from .toolbox import Toolbox
 from .tools.catalog import Catalog
 from .tools.function import FunctionSource
-from .tools.scope import Allow, Scope, allow_from_env
+from .tools.scope import Allow, AllowLike, Scope, allow_from_env, patterns
 from .types import (
     CacheRule,
     Effect,
@@ -36,12 +37,10 @@ if TYPE_CHECKING:
     from .tools.shapes import Shapes
     from .view import View
 
-T = TypeVar("T")
-AllowLike = str | Iterable[str] | None
 _VIEWS = 64  # allow-lists whose scope and search index are kept
 
 
-class CodeMode(Toolbox):
+class CodeMode(Synchronous, Toolbox):
     """Your tools, behind one gate, for scripts a model writes.
 
     ```python
@@ -71,6 +70,8 @@ class CodeMode(Toolbox):
         search: How tools are ranked: `lexical`, `hybrid`, or an `Embedder` of your own.
         state: Folder for what is learnt and computed; nothing is kept on disk without it.
         lock: File of pinned definitions, see `oneturn tools pin`.
+        journal: Where runs are recorded: a file, or the URL of a Postgres database; when not given,
+            `journal.db` in the state folder, or memory without one. False records nothing.
         runs: Runs at once; more of them queue.
         sandbox: Where scripts run: `auto` takes the fastest place that runs each of them exactly right;
             or `monty`, `cpython`, `container`, `remote`, or a `Sandbox` of your own.
@@ -98,6 +99,7 @@ class CodeMode(Toolbox):
         search: SearchMode | Embedder = "lexical",
         state: Path | str | None = None,
         lock: Path | str | None = None,
+        journal: Path | str | bool = True,
         runs: int = 32,
         sandbox: SandboxChoice | Sandbox = "auto",
         isolation: IsolationLevel = "interpreter",
@@ -122,12 +124,14 @@ class CodeMode(Toolbox):
             search=search,
             state=Path(state) if state is not None else None,
             lock=Path(lock) if lock is not None else None,
+            journal=journal,
             sandbox=sandbox,
             isolation=isolation,
             imports=tuple(imports),
             python=Path(python) if python is not None else None,
         )
-        super().__init__(self._make_catalog(), FunctionSource(self.limits))
+        Synchronous.__init__(self)
+        Toolbox.__init__(self, self._make_catalog(), FunctionSource(self.limits))
         self._views: dict[tuple[int, Allow], View] = {}
         self._checker: Checker | None = None
         self._shapes: Shapes | None = None
@@ -137,7 +141,6 @@ class CodeMode(Toolbox):
         self._runtime: Runtime | None = None
         self._opening: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._runner: asyncio.Runner | None = None
 
     def _make_catalog(self) -> Catalog:
         from .tools.pins import Pins
@@ -235,13 +238,15 @@ class CodeMode(Toolbox):
 
         options = self._options
         self._cache = ResultCache(options.cache) if options.cache else None
+        redactor = Redactor(self._sources.secrets())
         return Runtime(
             router=router_of(options),
-            dispatcher=Dispatcher(Redactor(self._sources.secrets()), options.tool_timeout, self.shapes),
+            dispatcher=Dispatcher(redactor, options.tool_timeout, self.shapes),
             sources=self._sources.get,
             artifacts=ArtifactStore(),
             runs=options.runs,
             cache=self._cache,
+            journal=options.open_journal(redactor.known if redactor.knows else None),
         )
 
     async def _opened(self) -> Runtime:
@@ -309,11 +314,18 @@ class CodeMode(Toolbox):
             SandboxUnavailable: The sandbox or isolation asked for is not to be had; nothing ran.
             SessionLost: The session's variables are gone; nothing ran.
         """
-        from .drive import Order
+        from .order import Order
 
         runtime = await self._opened()
         order = Order(
-            code, self.view(allow), limits_for(self.limits, timeout), caller, sandbox, session, seed
+            code,
+            self.view(allow),
+            limits_for(self.limits, timeout),
+            caller,
+            sandbox,
+            session,
+            seed,
+            patterns(allow),
         )
         return await runtime.execute(order)
 
@@ -365,55 +377,22 @@ class CodeMode(Toolbox):
         """
         return self._runtime is not None and self._runtime.cancel(run_id)
 
-    def execute_sync(
-        self,
-        code: str,
-        *,
-        timeout: float | None = None,
-        allow: AllowLike = "*",
-        caller: str = "local",
-        sandbox: SandboxChoice | None = None,
-        session: str = "",
-        seed: int | None = None,
-    ) -> Outcome:
-        """`execute` for scripts and notebooks without an event loop of their own. Raises as it does."""
-        return self._run_sync(
-            self.execute(
-                code,
-                timeout=timeout,
-                allow=allow,
-                caller=caller,
-                sandbox=sandbox,
-                session=session,
-                seed=seed,
-            )
-        )
+    async def resume(self, run_id: str, *, caller: str = "local") -> Outcome:
+        """Go on with a run that was interrupted, from where its record ends.
 
-    def close_sync(self) -> None:
-        """`close`, after `execute_sync`."""
-        if self._runner is not None:
-            self._run_sync(self.close())
-            self._runner.close()
-            self._runner = None
+        The script is run again from its start with the answers on record, in their order, and goes on
+        from there. Calls that were sent and have no answer on record are sent again when that is safe (reads,
+        and tools that are `idempotent`); for others the script gets an error that says their fate is
+        unknown. The outcome of a run that is over is returned as it is on record.
 
-    def _run_sync(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            if self._runner is None:
-                self._runner = asyncio.Runner()
-            return self._runner.run(work)
-        work.close()
-        raise ConfigError("An event loop is running here: use `await app.execute(...)` instead.")
-
-    def __enter__(self) -> Self:
-        self._run_sync(self.open())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close_sync()
+        Raises:
+            RunNotFound: There is no such run of this caller.
+            RunBusy: It is under way, here or in another process.
+            JournalCorrupt: Its record was changed since it was written.
+            Diverged: A tool it called is defined in another way now, or it did something else this time.
+            JournalError: This app keeps no journal, or the run cannot be taken up again.
+        """
+        return await (await self._opened()).resume(run_id, caller=caller, view_of=self.view)
 
     def view(self, allow: AllowLike = "*") -> View:
         """What a caller with this allow-list can see. Cached until the catalog changes."""

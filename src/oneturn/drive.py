@@ -13,95 +13,62 @@ import logging
 import queue
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from .errors import ArtifactNotFound, SandboxError, ValueRefused
-from .flight import Flight
-from .gate import Cached, Context, Dispatcher, Gate, Refused, Reply
+from .asides import Asides
+from .endings import CANCELLED, broken, explained, inexact, judged, timed_out, too_many_refused
+from .errors import Diverged, RunBusy, SandboxError
+from .flight import Flight, set_once, whole
+from .gate import Allowed, Cached, Context, Refused, Reply
 from .gate.base import Budget
-from .journal.artifacts import ArtifactStore
-from .program import Program, hint, needs_full_python, parse
-from .records import Records
+from .history import History
+from .journal.past import Past, PastCall
+from .order import Order, Parts
+from .program import Program, needs_full_python, parse
+from .records import IN_DOUBT, Records, recorded
 from .sandbox.base import SandboxRun
-from .sandbox.router import Route, Router
-from .sessions import Held, Sessions, binds, with_bound
-from .tools.base import Blob, Source
+from .sandbox.router import Route
+from .sessions import Held, binds, with_bound
+from .tools.base import Source
 from .types import (
     Answer,
     Call,
     Diagnostic,
     Failure,
     Finished,
-    Limits,
     Outcome,
     Position,
     RunStatus,
-    SandboxChoice,
     ScriptError,
     Step,
+    Waiting,
 )
-from .values import plain
-from .view import ScriptRuntime, View, script_for
+from .view import script_for
+
+if TYPE_CHECKING:
+    from .journal.writer import Recording
 
 log = logging.getLogger("oneturn.run")
 
 # How long the worker thread waits for an answer before it is given back: longer than a hop
 # between threads, shorter than anything a person or another run would notice.
 _GRACE = 0.002
-CANCELLED = ScriptError(
-    "Cancelled", "the run was cancelled", hint="Look at the calls that were made before running it again."
-)
-_SLEEPS = 1_000  # pauses open at once; each costs the host a task
-
-
-@dataclass(slots=True)
-class Parts:
-    """What every run of a runtime shares.
-
-    `sources` finds a source by `Tool.source`; steps are taken on `threads`.
-    """
-
-    router: Router
-    sessions: Sessions
-    gate: Gate
-    dispatcher: Dispatcher
-    sources: Callable[[str], Source]
-    artifacts: ArtifactStore
-    threads: ThreadPoolExecutor
-
-    def keeper(self, caller: str) -> Callable[[Blob], Mapping[str, Any]]:
-        """Puts a result's blobs into the artifact store, for this caller."""
-
-        def keep(blob: Blob) -> Mapping[str, Any]:
-            return self.artifacts.put(blob.data, mime=blob.mime, name=blob.name, caller=caller).handle()
-
-        return keep
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be run, for whom, and how."""
-
-    code: str
-    view: View
-    limits: Limits
-    caller: str
-    sandbox: SandboxChoice | None = None
-    """Instead of the app's own choice."""
-    session: str = ""
-    """Whose variables it sees and leaves; none when empty."""
-    seed: int | None = None
-    """What its randomness comes from; drawn when not given."""
+_GET_READY = 120.0  # seconds a run may take to get its sandbox and to be where its record ends
 
 
 class Drive:
     """Drives one script through its sandbox run."""
 
-    def __init__(self, parts: Parts, order: Order, loop: asyncio.AbstractEventLoop) -> None:
-        self.id = f"run_{secrets.token_hex(8)}"
+    def __init__(
+        self,
+        parts: Parts,
+        order: Order,
+        loop: asyncio.AbstractEventLoop,
+        taken: tuple[Recording, Past] | None = None,
+    ) -> None:
+        self.id = taken[0].run if taken else new_id()
         self._parts = parts
         self._order = order
         self._view = order.view
@@ -109,9 +76,6 @@ class Drive:
         self._seed = secrets.randbits(63) if order.seed is None else order.seed
         self._loop = loop
         self._context = Context(order.view.scope, order.limits, Budget(), order.caller)
-        self._helpers = ScriptRuntime(
-            order.view, lambda artifact_id: parts.artifacts.get(artifact_id, caller=order.caller).data
-        )
         self._program: Program | None = None
         self._warnings: tuple[Diagnostic, ...] = ()
         self._route: Route | None = None
@@ -125,9 +89,12 @@ class Drive:
         self._prints: list[str] = []
         self._cut = 0
         self._refused = 0
-        self._pauses: set[int] = set()
         self._records = Records()
         self._positions: dict[int, Position | None] = {}
+        self._leaving: list[tuple[Allowed, Source]] = []
+        self._said = ""  # printed since the script was last given something
+        recording, past = taken or (parts.record(self.id, order.caller), None)
+        self._history = History(recording, past, order.limits, parts.pin)
         # loop only
         self._wake = asyncio.Event()
         self._parked = False
@@ -135,28 +102,39 @@ class Drive:
         # set once on the loop, read on the thread
         self._stopped: ScriptError | None = None
         self._cancelled = False
-        self._began = time.monotonic()
+        self._arrived = time.monotonic()
+        # set on the thread, read on the loop: no time of the run's own goes by
+        self._getting_ready = past is not None
         self._flight = Flight(
-            parts.dispatcher, order.limits, self._records, self._inbox, self._wake, self._began
+            parts.dispatcher, order.limits, self._records, self._inbox, self._wake, self.id, order.caller
         )
+        self._asides = Asides(parts, order, self._flight, loop)
 
     # --- loop
 
     async def to_end(self) -> Outcome:
-        """Run to the end, whatever the end is; afterwards nothing of the run is alive."""
-        timer = self._loop.call_later(self._limits.timeout, self._expire)
+        """Run to the end, whatever that is; afterwards nothing of the run is alive. Raises as `execute`."""
+        self._timer = self._loop.call_later(self._limits.timeout, self._expire)
         try:
             finished = await self._steps()
             await self._flight.settle(in_flight=not self._stopped)
-        except BaseException:
+        except BaseException as error:
             self.stop(CANCELLED, cancelled=True)
-            await _whole(self._loop.create_task(self._flight.settle(in_flight=False)))
+            await whole(self._loop.create_task(self._flight.settle(in_flight=False)))
+            if not isinstance(error, RunBusy | Diverged):  # those runs go on, here or elsewhere
+                cancelled = isinstance(error, asyncio.CancelledError)
+                why = CANCELLED if cancelled else ScriptError(type(error).__name__, str(error))
+                self._history.ended(self._outcome(Finished(error=why)))
             raise
+        else:
+            outcome = self._outcome(finished)
+            self._history.ended(outcome)
+            return outcome
         finally:
-            timer.cancel()
+            self._timer.cancel()
             if not self._closed:
-                await _whole(self._loop.run_in_executor(self._parts.threads, self._close))
-        return self._outcome(finished)
+                await whole(self._loop.run_in_executor(self._parts.threads, self._close))
+            self._history.close()
 
     async def _steps(self) -> Finished:
         while True:
@@ -186,9 +164,9 @@ class Drive:
             try:
                 finished = self._guarded()
             except BaseException as error:
-                self._loop.call_soon_threadsafe(_set, ended.set_exception, ended, error)
+                self._loop.call_soon_threadsafe(set_once, ended.set_exception, ended, error)
             else:
-                self._loop.call_soon_threadsafe(_set, ended.set_result, ended, finished)
+                self._loop.call_soon_threadsafe(set_once, ended.set_result, ended, finished)
 
         job = self._parts.threads.submit(work)
         try:
@@ -199,7 +177,7 @@ class Drive:
             return None  # stopped before or while it started
         except asyncio.CancelledError:
             self.stop(CANCELLED, cancelled=True)
-            await _whole(asyncio.wrap_future(job))
+            await whole(asyncio.wrap_future(job))
             raise
 
     def stop(self, error: ScriptError, *, cancelled: bool = False) -> None:
@@ -213,13 +191,13 @@ class Drive:
 
     def _expire(self) -> None:
         seconds = self._limits.timeout
-        self.stop(
-            ScriptError(
-                "TimeoutError",
-                f"the run took more than {seconds:g} s, tool time included",
-                hint="Do less per script, gather independent calls, or ask for a longer timeout.",
-            )
-        )
+        left = self._flight.left
+        if self._getting_ready:
+            left = min(1.0, self._arrived + seconds + _GET_READY - time.monotonic())
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._expire)
+            return
+        self.stop(timed_out(seconds))
 
     def _outcome(self, finished: Finished) -> Outcome:
         status: RunStatus = "succeeded"
@@ -237,7 +215,7 @@ class Drive:
             cut_prints=self._cut,
             error=error,
             calls=self._records.all(),
-            seconds=time.monotonic() - self._began,
+            seconds=self._flight.used,
             caller=self._order.caller,
             isolation=route.sandbox.isolation if route else None,
             warnings=self._warnings,
@@ -260,12 +238,13 @@ class Drive:
         """`_advance`, whose failures must not take the record of calls already made with them."""
         try:
             finished = self._advance()
+        except (RunBusy, Diverged):
+            raise
         except Exception as error:
             if not self._records:
                 raise
             log.exception("run %s failed", self.id)
-            kind = "SandboxCrashed" if isinstance(error, SandboxError) else "InternalError"
-            finished = Finished(error=ScriptError(kind, f"the run could not go on ({type(error).__name__})"))
+            finished = Finished(error=broken(error))
         return self._finished(finished) if finished is not None else None
 
     def _advance(self) -> Finished | None:
@@ -280,50 +259,86 @@ class Drive:
             step = self._resume(ready)
         while True:
             if isinstance(step, Finished):
+                if not self._history.is_live:
+                    self._history.must_be_over()
+                    self._go_live()
                 return step
-            self._prints.append(step.prints)
-            self._cut += step.cut_prints
-            for call in step.calls:
-                self._begin(call)
-            for call_id in step.dropped:
-                self._drop(call_id)
+            self._take_in(step)
             if self._refused > self._limits.calls:
-                return Finished(error=_too_many_refused(self._refused))
-            answers: list[Answer] = []
-            if step.pending:
-                answers = self._take(step.pending)
-                if not answers:
-                    self._pending = step.pending
-                    return None
-            if self._stopped is not None:
+                return Finished(error=too_many_refused(self._refused))
+            answers = self._next(step)
+            if answers is None:
                 return None
             step = self._resume(answers)
+
+    def _take_in(self, step: Waiting) -> None:
+        """Note what the script printed, called and let go."""
+        self._prints.append(step.prints)
+        self._said += step.prints
+        self._cut += step.cut_prints
+        for call in step.calls:
+            self._begin(call)
+        self._leave()
+        for call_id in step.dropped:
+            self._drop(call_id)
+
+    def _next(self, step: Waiting) -> list[Answer] | None:
+        """What the script goes on with; None when it has to wait for that."""
+        if not self._history.is_live:
+            batch = self._history.next_batch()
+            if batch is not None:
+                return list(batch)
+            self._catch_up()
+        answers: list[Answer] = []
+        if step.pending:
+            answers = self._take(step.pending)
+            if not answers:
+                self._pending = step.pending
+                return None
+        return None if self._stopped is not None else answers
 
     def _start(self) -> Step:
         order = self._order
         program = parse(order.code)
         if isinstance(program, ScriptError):
+            self._history.began(order, self._seed, None, None, ())
             return Finished(error=program)
-        route, program = self._settled(program)
+        with self._ready():
+            route, program = self._settled(program)
         self._program = program
         bound = self._held.bound if self._held else frozenset()
         importable = self._parts.router.importable if route.full_python else None
         checked = self._view.check(program, importable=importable, bound=bound)
         self._warnings = checked.warnings
+        script = script_for(program, self._view.scope)
+        mentioned = [tool for name in sorted(script.tools) if (tool := self._view.scope.get(name))]
+        self._history.began(order, self._seed, route, script, mentioned)
         if checked.error is not None:
             return Finished(error=checked.error)
         if route.warning:
-            self._warnings += (_inexact(route.warning, program),)
+            self._warnings += (inexact(route.warning, program),)
         self._route = route
-        if self._held is not None:
-            self._held.bound |= binds(program)
-            run = self._held.session.open(self._limits, self._seed)
-        else:
-            run = route.sandbox.open(self._limits, self._seed, caller=order.caller)
+        with self._ready():
+            if self._held is not None:
+                self._held.bound |= binds(program)
+                run = self._held.session.open(self._limits, self._seed)
+            else:
+                run = route.sandbox.open(self._limits, self._seed, caller=order.caller)
         self._run = run
         if self._stopped is not None:
             return Finished(error=self._stopped)
-        return run.start(script_for(program, self._view.scope))
+        return run.start(script)
+
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[None]:
+        """While a place for the script is made ready; that is not its own time."""
+        began, before = time.monotonic(), self._getting_ready
+        self._getting_ready = True
+        try:
+            yield
+        finally:
+            self._flight.began += time.monotonic() - began
+            self._getting_ready = before
 
     def _settled(self, program: Program) -> tuple[Route, Program]:
         """Where the script runs, and what its names mean there."""
@@ -336,7 +351,29 @@ class Drive:
 
     def _resume(self, answers: list[Answer]) -> Step:
         assert self._run is not None
+        if self._history.is_live:
+            self._history.given(answers, self._said, self._flight.used)
+        self._said = ""
         return self._run.resume(answers)
+
+    def _catch_up(self) -> None:
+        """The record has ended. What it leaves open is sent again where that is safe."""
+        for call, past in self._history.catch_up():
+            tool = self._view.scope.get(past.tool)
+            if past.effect == "read" or (tool is not None and tool.idempotent):
+                self._context.budget.calls -= 1  # it is counted again
+                self._decide(call)
+                continue
+            answer = Answer(call.id, failure=Failure("RuntimeError", f"{past.tool}: {IN_DOUBT}"))
+            self._history.in_doubt(answer)
+            self._answers.append(answer)
+        self._leave()
+        self._go_live()
+
+    def _go_live(self) -> None:
+        """From here on nothing comes from the record, and the run's time goes by again."""
+        self._flight.began = time.monotonic() - self._history.used
+        self._getting_ready = False
 
     def _take(self, pending: tuple[int, ...]) -> list[Answer]:
         """Every answer there is, once one of them is among `pending`; none if that takes too long."""
@@ -356,87 +393,95 @@ class Drive:
 
     def _received(self, item: Reply | Answer) -> Answer:
         if isinstance(item, Answer):  # a pause is over
-            self._pauses.discard(item.call_id)
+            self._asides.over(item.call_id)
             self._positions.pop(item.call_id, None)
             return item
-        parts = self._parts
-        answer = parts.dispatcher.receive(
-            item, self._limits, self._context.budget, parts.keeper(self._order.caller)
-        )
+        parts, budget = self._parts, self._context.budget
+        before = budget.result_bytes
+        answer = parts.dispatcher.receive(item, self._limits, budget, parts.keeper(self._order.caller))
         self._records.put(item.record(answer.failure))
+        self._history.answered(item, answer, budget.result_bytes - before)
         return answer
 
     def _begin(self, call: Call) -> None:
         if call.kind == "tool":
             self._positions[call.id] = call.position
             self._begin_tool(call)
-        elif call.kind == "sleep":
-            if len(self._pauses) >= _SLEEPS:
-                failure = Failure("RuntimeError", f"{_SLEEPS:,} pauses are open at once; await them")
-                self._answers.append(Answer(call.id, failure=failure))
-                return
-            self._pauses.add(call.id)
+        elif not self._history.known_other(call):
+            self._history.asks(call)
             self._positions[call.id] = call.position
-            self._loop.call_soon_threadsafe(self._flight.pause, call)
-        elif call.kind == "clock":
-            now = time.time() if call.name == "wall" else time.monotonic() - self._began
-            self._answers.append(Answer(call.id, now))
-        else:
-            self._answers.append(self._help(call))
+            answer = self._asides.begin(call)
+            if answer is not None:
+                self._positions.pop(call.id)
+                self._answers.append(answer)
 
     def _begin_tool(self, call: Call) -> None:
+        past = self._history.known(call, self._view.scope.get)
+        if past is None:
+            self._decide(call)
+        else:
+            self._recall(call, past)
+
+    def _recall(self, call: Call, past: PastCall) -> None:
+        """A call that is on record: it counts, and is neither judged nor sent again."""
+        budget = self._context.budget
+        if past.verdict == "refused":
+            self._refused += 1
+        else:
+            budget.calls += 1
+            budget.result_bytes += past.size
+        self._records.put(recorded(past, call.position))
+        if past.answer is not None and not self._history.was_given(call.id):
+            self._answers.append(past.answer)
+
+    def _decide(self, call: Call) -> None:
         verdict = self._parts.gate.decide(call, self._context)
         if isinstance(verdict, Refused):
             self._refused += 1
             self._records.put(verdict.record())
+            self._history.refused(verdict)
             self._answers.append(Answer(call.id, failure=verdict.failure))
             return
         if isinstance(verdict, Cached):
-            answer = self._parts.dispatcher.recall(verdict, self._limits, self._context.budget)
+            budget = self._context.budget
+            before = budget.result_bytes
+            answer = self._parts.dispatcher.recall(verdict, self._limits, budget)
             self._records.put(verdict.record(answer.failure))
+            self._history.cached(verdict, answer, budget.result_bytes - before)
             self._answers.append(answer)
             return
-        source = self._parts.sources(verdict.tool.source)
         self._records.begin(verdict)
-        self._loop.call_soon_threadsafe(self._flight.send, verdict, source)
+        self._history.allowed(verdict)
+        self._leaving.append((verdict, self._parts.sources(verdict.tool.source)))
+
+    def _leave(self) -> None:
+        """Send what the gate let pass, once what must be on record first is."""
+        leaving, self._leaving = self._leaving, []
+        if not leaving:
+            return
+        self._history.sync()
+        for verdict, source in leaving:
+            self._loop.call_soon_threadsafe(self._flight.send, verdict, source)
 
     def _drop(self, call_id: int) -> None:
         """The script cancelled what waited for this call."""
-        self._pauses.discard(call_id)
+        self._asides.over(call_id)
         self._positions.pop(call_id, None)
+        self._history.dropped(call_id)
         self._loop.call_soon_threadsafe(self._flight.drop, call_id)
-
-    def _help(self, call: Call) -> Answer:
-        try:
-            value = self._helpers.call(call.name, call.args, call.kwargs)
-            return Answer(call.id, plain(value, self._limits, what=f"runtime.{call.name}()"))
-        except (AttributeError, NameError, TypeError, ValueError, LookupError) as error:
-            kinds: dict[type[Exception], str] = {ArtifactNotFound: "LookupError", ValueRefused: "ValueError"}
-            kind = kinds.get(type(error), type(error).__name__)
-            return Answer(call.id, failure=Failure(kind, str(error)))
 
     def _finished(self, step: Finished) -> Finished:
         self._close()
         self._prints.append(step.prints)
         self._cut += step.cut_prints
-        if step.error is not None:
-            return replace(step, error=self._explained(step.error))
-        try:
-            return replace(
-                step, value=plain(step.value, self._limits, what="the script's value", from_script=True)
-            )
-        except ValueRefused as refused:
-            error = ScriptError("ValueError", str(refused).rstrip("."))
-            return replace(step, value=None, error=self._explained(error))
-
-    def _explained(self, error: ScriptError) -> ScriptError:
-        message = self._parts.dispatcher.redactor.text(error.message)
-        text = error.hint
-        if not text and self._program is not None:
-            names = [tool.name for tool in self._view.scope.tools[:2_000]]
+        finished = judged(step, self._limits)
+        if finished.error is not None:
             full = self._route is not None and self._route.full_python
-            text = hint(error.kind, message, error.position, self._program, names, full)
-        return replace(error, message=message, hint=text)
+            redactor, scope = self._parts.dispatcher.redactor, self._view.scope
+            error = explained(finished.error, redactor, self._program, scope, full_python=full)
+            finished = replace(finished, error=error)
+        self._history.returned(replace(finished, prints=self._said + step.prints))
+        return finished
 
     def _close(self) -> None:
         try:
@@ -448,32 +493,6 @@ class Drive:
             self._closed = True
 
 
-def _inexact(warning: str, program: Program) -> Diagnostic:
-    """What may differ from Python, where there was no better place to run."""
-    return Diagnostic("Inexact", warning, Position(1, 1, program.lines[0]))
-
-
-async def _whole(work: asyncio.Future[Any]) -> None:
-    """Wait until `work` is done, however often that is cancelled; the cancellation comes after it."""
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
-        try:
-            await asyncio.wait([work])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    work.result()
-    if cancelled is not None:
-        raise cancelled
-
-
-def _set(setter: Callable[[Any], None], future: asyncio.Future[Any], value: Any) -> None:
-    if not future.done():  # it is when the run was cancelled meanwhile
-        setter(value)
-
-
-def _too_many_refused(count: int) -> ScriptError:
-    return ScriptError(
-        "PermissionError",
-        f"{count:,} calls of this run were refused, so it was ended",
-        hint="Call only tools that runtime.list_tools() shows, with the arguments their signature shows.",
-    )
+def new_id() -> str:
+    """An id for a new run."""
+    return f"run_{secrets.token_hex(8)}"

@@ -16,7 +16,7 @@
     │   ├── RunBusy                          another process has the run; it goes on there
     │   ├── RunNotFound (also LookupError)   no such run, or it belongs to another caller
     │   └── JournalCorrupt                   what is recorded was changed; nothing of it is used
-    ├── Diverged                             a run that was resumed did not do what it did before; it was stopped
+    ├── Diverged                             a run that was resumed did not do what it did before
     └── ArtifactNotFound (also LookupError)  no such artifact, or it belongs to another caller
 
 What goes wrong inside a *script* is not an exception: it is `Outcome.error`. Each class says what

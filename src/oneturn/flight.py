@@ -6,12 +6,12 @@ import asyncio
 import queue
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .gate import Allowed, Dispatcher, Reply
 from .records import Records
-from .tools.base import Source
+from .tools.base import CallInfo, Source
 from .types import Answer, Call, Limits
 
 CANCEL_PATIENCE = 1.0  # seconds a cancelled call may take to stop
@@ -26,7 +26,8 @@ class Flight:
         records: Where the fate of every call is written.
         inbox: Where replies go; the run's worker thread reads it.
         wake: Set after every reply.
-        began: When the run began, by `time.monotonic()`.
+        run: The run's id.
+        caller: Whose run it is.
     """
 
     def __init__(
@@ -36,7 +37,8 @@ class Flight:
         records: Records,
         inbox: queue.SimpleQueue[Reply | Answer],
         wake: asyncio.Event,
-        began: float,
+        run: str,
+        caller: str,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._dispatcher = dispatcher
@@ -44,16 +46,24 @@ class Flight:
         self._records = records
         self._inbox = inbox
         self._wake = wake
-        self._began = began
+        self._run = run
+        self._caller = caller
+        self.began = time.monotonic()
+        """When the run's time began, by `time.monotonic()`; later when it had to wait for its sandbox."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sent: dict[int, float] = {}
         self._let_go: set[int] = set()
         self._slots = asyncio.Semaphore(limits.concurrent_calls)
 
     @property
+    def used(self) -> float:
+        """Seconds of the run so far."""
+        return time.monotonic() - self.began
+
+    @property
     def left(self) -> float:
         """Seconds until the run's deadline."""
-        return self._began + self._limits.timeout - time.monotonic()
+        return self.began + self._limits.timeout - time.monotonic()
 
     def send(self, allowed: Allowed, source: Source) -> None:
         """Start a call."""
@@ -119,7 +129,11 @@ class Flight:
         async with self._slots:
             self._sent[call_id] = time.monotonic()
             reply = await self._dispatcher.send(
-                allowed, source, left=self.left, stopped=lambda: call_id in self._let_go
+                allowed,
+                source,
+                left=self.left,
+                stopped=lambda: call_id in self._let_go,
+                info=CallInfo(self._run, call_id, self._caller),
             )
         self._tasks.pop(call_id, None)
         self._deliver(reply)
@@ -152,3 +166,22 @@ else:
 
     def _task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return loop.create_task(work)
+
+
+async def whole(work: asyncio.Future[Any]) -> None:
+    """Wait until `work` is done, however often that is cancelled; the cancellation comes after it."""
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    work.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+def set_once(setter: Callable[[Any], None], future: asyncio.Future[Any], value: Any) -> None:
+    """Settle a future, unless it is settled already."""
+    if not future.done():  # it is when the run was cancelled meanwhile
+        setter(value)

@@ -14,10 +14,13 @@ from .errors import ConfigError
 from .types import CacheRule, Effect, IsolationLevel, Limits, ResultRule, SandboxChoice
 
 if TYPE_CHECKING:
+    from .journal.writer import Journal
     from .sandbox.base import Sandbox
     from .tools.search import Embedder
 
 log = logging.getLogger("oneturn.app")
+
+_IN_MEMORY = 64 * 1024 * 1024  # bytes of runs kept where there is no file
 
 SearchMode = Literal["lexical", "hybrid"]
 """`lexical` ranks by words; `hybrid` also by meaning, and needs the extra `oneturn[embed]`."""
@@ -38,6 +41,7 @@ class Options:
     search: SearchMode | Embedder = "lexical"
     state: Path | None = None
     lock: Path | None = None
+    journal: Path | str | bool = True
     sandbox: SandboxChoice | Sandbox = "auto"
     isolation: IsolationLevel = "interpreter"
     imports: tuple[str, ...] = ()
@@ -74,6 +78,28 @@ class Options:
         if isinstance(self.search, str):
             return StaticEmbedder() if self.search == "hybrid" else None
         return self.search
+
+    def open_journal(self, clean: Callable[[str], str] | None) -> Journal | None:
+        """The journal of these options; None when there is to be none.
+
+        Raises:
+            JournalError: It cannot be opened.
+        """
+        if self.journal is False:
+            return None
+        from .journal.sqlite import SqliteStore
+        from .journal.writer import Journal
+
+        place = self.journal
+        if place is True:
+            if self.state is None:
+                return Journal(SqliteStore(":memory:"), clean=clean, most=_IN_MEMORY)
+            place = self.state / "journal.db"
+        if str(place).startswith(("postgresql://", "postgres://")):
+            from .journal.postgres import PostgresStore
+
+            return Journal(PostgresStore(str(place)), clean=clean)
+        return Journal(SqliteStore(place), clean=clean)
 
     def over(self, given: Mapping[str, Any]) -> Options:
         """These options with those that are given, and not None, laid over them.

@@ -11,9 +11,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from .gate import Allowed, Reply
-from .types import CallRecord
+from .journal.past import PastCall
+from .types import CallRecord, CallStatus, Position
 
-_IN_DOUBT = "it was sent and not waited for: whether it took effect is unknown"
+IN_DOUBT = (
+    "it was sent before this run was interrupted, and no answer is on record: it may have taken effect; "
+    "look before repeating it"
+)
+"""What a script is told of a call whose fate a crash has hidden."""
+_NOT_WAITED_FOR = "it was sent and not waited for: whether it took effect is unknown"
 
 
 class Records:
@@ -57,7 +63,7 @@ class Records:
                 note = "the script did not await it" if call_id in unfinished else ""
                 record = reply.record(reply.failure, note)
             elif call_id in sent and record.effect != "read":
-                record = replace(record, seconds=time.monotonic() - sent[call_id], error=_IN_DOUBT)
+                record = replace(record, seconds=time.monotonic() - sent[call_id], error=_NOT_WAITED_FOR)
             elif call_id in stuck:
                 record = replace(record, error="it was cancelled and has not stopped")
             else:
@@ -67,3 +73,26 @@ class Records:
     def all(self) -> tuple[CallRecord, ...]:
         """Every record, in the order of the calls."""
         return tuple(self._by_id[call_id] for call_id in sorted(self._by_id))
+
+
+def recorded(past: PastCall, position: Position | None) -> CallRecord:
+    """A call that is on record, as an outcome lists it."""
+    failure = past.answer.failure if past.answer else None
+    error = failure.message if failure else ""
+    status: CallStatus = "failed" if failure else "ok"
+    if past.answer is None:
+        status, error = "unknown", IN_DOUBT if past.effect != "read" else ""
+    elif past.in_doubt:
+        status = "unknown"
+    elif past.verdict == "refused":
+        status = "refused"
+    return CallRecord(
+        past.id,
+        past.tool,
+        past.effect,
+        status,
+        past.seconds,
+        position,
+        error,
+        cached=past.verdict == "cached",
+    )

@@ -15,12 +15,15 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from .drive import CANCELLED, Drive, Order, Parts
-from .errors import SandboxBusy, SandboxClosed
+from .drive import Drive
+from .endings import CANCELLED, outcome_of
+from .errors import JournalError, SandboxBusy, SandboxClosed
 from .flight import CANCEL_PATIENCE
 from .gate import Cached, Context, Dispatcher, Gate, Refused, Reply
 from .gate.base import Budget
 from .journal.artifacts import Artifact, ArtifactStore
+from .journal.past import Past
+from .order import Order, Parts
 from .sandbox.router import Router
 from .sessions import Sessions
 from .tools.base import Result, Source
@@ -29,6 +32,7 @@ from .view import View
 
 if TYPE_CHECKING:
     from .gate.cache import ResultCache
+    from .journal.writer import Journal
 
 
 class Runtime:
@@ -43,6 +47,7 @@ class Runtime:
         queue: Runs that may wait for a place; one more is refused with SandboxBusy.
         patience: Seconds a run waits for a place before SandboxBusy.
         cache: Answers calls from earlier results, a `gate.cache.ResultCache`; none when not given.
+        journal: Where runs are recorded; nowhere when not given. It is closed with the runtime.
     """
 
     def __init__(
@@ -56,10 +61,12 @@ class Runtime:
         queue: int = 256,
         patience: float = 30.0,
         cache: ResultCache | None = None,
+        journal: Journal | None = None,
     ) -> None:
         threads = ThreadPoolExecutor(runs, thread_name_prefix="oneturn-run")
         sessions = Sessions(router.for_session)
-        self.parts = Parts(router, sessions, Gate(cache), dispatcher, sources, artifacts, threads)
+        gate = Gate(cache)
+        self.parts = Parts(router, sessions, gate, dispatcher, sources, artifacts, threads, journal)
         self._sweep: asyncio.TimerHandle | None = None
         self._places = asyncio.Semaphore(runs)
         self._queue = queue
@@ -78,16 +85,56 @@ class Runtime:
             SandboxError: The sandbox could not be started.
         """
         await self._take_place()
-        drive = Drive(self.parts, order, asyncio.get_running_loop())
+        try:
+            return await self._drive(Drive(self.parts, order, asyncio.get_running_loop()))
+        finally:
+            self._places.release()
+            if order.session and self._sweep is None and not self._closed:
+                self._sweep_later()
+
+    async def resume(
+        self, run_id: str, *, caller: str, view_of: Callable[[tuple[str, ...]], View]
+    ) -> Outcome:
+        """Go on with a run that was interrupted; the outcome of one that is over is what is on record.
+
+        Args:
+            run_id: The run.
+            caller: Whose it must be.
+            view_of: What an allow-list lets its caller see.
+
+        Raises:
+            RunNotFound: There is no such run of this caller.
+            RunBusy: It is under way, here or in another process.
+            JournalCorrupt: Its record was changed.
+            Diverged: It does not do again what it did before.
+            JournalError: Nothing is recorded here, or it cannot be taken up again.
+            SandboxError: As `execute`.
+        """
+        journal = self.parts.journal
+        if journal is None:
+            raise JournalError("This app keeps no journal, so no run can be taken up again; give it one.")
+        await self._take_place()
+        try:
+            _, events = await asyncio.to_thread(journal.read, run_id, caller=caller)
+            past = Past.of(events)
+            if past.ended is not None:
+                return outcome_of(run_id, past)
+            _must_stand_alone(run_id, past)
+            recording, events = await asyncio.to_thread(journal.take, run_id, caller=caller)
+            past = Past.of(events)
+            order = Order.of(past.began, view_of(tuple(past.began["allow"])))
+            drive = Drive(self.parts, order, asyncio.get_running_loop(), (recording, past))
+            return await self._drive(drive)
+        finally:
+            self._places.release()
+
+    async def _drive(self, drive: Drive) -> Outcome:
         self._drives[drive.id] = drive
         try:
             return await drive.to_end()
         finally:
             del self._drives[drive.id]
             drive.over.set()
-            self._places.release()
-            if order.session and self._sweep is None and not self._closed:
-                self._sweep_later()
 
     async def call(
         self, name: str, arguments: Mapping[str, Any], *, view: View, limits: Limits, caller: str
@@ -199,6 +246,8 @@ class Runtime:
         self.parts.threads.shutdown(wait=False)
         await asyncio.to_thread(self.parts.sessions.close)
         await asyncio.to_thread(self.parts.router.close)
+        if self.parts.journal is not None:
+            await asyncio.to_thread(self.parts.journal.close)
 
     def _let_go(self, call: asyncio.Task[tuple[Answer, CallRecord]]) -> None:
         """Cancel a direct call. Remembered, because a tool shares its task and may cancel it too."""
@@ -225,3 +274,14 @@ class Runtime:
             raise SandboxBusy(f"No place for a run became free within {self._patience:g} s.") from None
         finally:
             self._waiting -= 1
+
+
+def _must_stand_alone(run_id: str, past: Past) -> None:
+    """Raises JournalError when a run needs what is not on record."""
+    if past.began["session"]:
+        raise JournalError(
+            f"{run_id} ran in session {past.began['session']}, whose variables are not on record; "
+            "start a new run."
+        )
+    if past.began["sandbox"] is None:
+        raise JournalError(f"{run_id} ended before its script began; start a new run.")

@@ -22,7 +22,7 @@ ResultRule = Literal["auto", "text", "json"]
 CallKind = Literal["tool", "runtime", "clock", "sleep"]
 """What a suspended script asks for: a tool, a `runtime.*` helper, the time, or a pause."""
 
-RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
+RunStatus = Literal["running", "waiting", "succeeded", "failed", "cancelled"]
 
 CallStatus = Literal["ok", "failed", "refused", "cancelled", "unknown"]
 """How one call ended. `unknown`: it was sent and we stopped waiting, so its effect is in doubt."""
@@ -57,7 +57,8 @@ class Tool:
     order; `output_schema` is None when the source declares none. `examples` are short pieces of
     script that call it, `notes` one-line warnings and rate limits for whoever writes a script.
     `holds_output` says whether a result that is not of the declared shape is refused; a source whose
-    declarations are known to be loose says no.
+    declarations are known to be loose says no. `idempotent` says that sending the same call again has
+    no further effect, so that one whose answer was lost may be repeated.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Tool:
     examples: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     holds_output: bool = True
+    idempotent: bool = False
 
     @property
     def namespace(self) -> str:
@@ -98,6 +100,7 @@ class Tool:
             "name": self.original or self.name,
             "description": self.description,
             "effect": self.effect if said else "",
+            "idempotent": "yes" if self.idempotent else "",
             "labels": self.labels,
             "notes": self.notes,
             "examples": self.examples,

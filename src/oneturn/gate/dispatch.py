@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from oneturn.errors import EffectUnknown, SourceError, ToolError, ValueRefused
-from oneturn.tools.base import Blob, Result, Source, Text
+from oneturn.tools.base import CURRENT, Blob, CallInfo, Result, Source, Text
 from oneturn.tools.results import value_of
 from oneturn.types import Answer, CallRecord, CallStatus, Failure, Limits, Tool
 from oneturn.values import copy, measure
@@ -102,6 +102,7 @@ class Dispatcher:
         left: float = math.inf,
         deadline: float | None = None,
         stopped: Callable[[], bool] | None = None,
+        info: CallInfo | None = None,
     ) -> Reply:
         """Send one call and wait. Never raises, except for cancellation of the task itself.
 
@@ -113,8 +114,10 @@ class Dispatcher:
             stopped: Whether whoever waits has cancelled this task. A tool runs in the same task and
                 can cancel it too; only the caller can tell the two apart. Without it every
                 cancellation of the task counts as the caller's.
+            info: What the tool may ask about this call, with `current_call`.
         """
         tool = allowed.tool
+        CURRENT.set(info)
         seconds = self._deadline if deadline is None else deadline
         if tool.timeout is not None:
             seconds = tool.timeout if deadline is None else min(tool.timeout, deadline)

@@ -67,6 +67,15 @@ class Redactor:
         self._known = re.compile("|".join(map(_exactly, known))) if known else None
         self._margin = max([_LONGEST, *map(len, known)])
 
+    @property
+    def knows(self) -> bool:
+        """Whether there is anything it was told."""
+        return self._known is not None
+
+    def known(self, text: str) -> str:
+        """`text`, however long, without the exact strings it was told and with everything else as it is."""
+        return self._known.sub(_MASK, text) if self._known is not None else text
+
     def text(self, text: str, cap: int = _CAP) -> str:
         """`text` without secrets and host paths, at most about `cap` characters."""
         # A huge text is not searched whole. The cut may split a secret, so the end of what was

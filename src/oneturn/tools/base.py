@@ -6,6 +6,7 @@ A source lists its tools and performs calls; it knows nothing of scripts, scopes
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -51,6 +52,36 @@ class Result:
     structured: Any = None
     has_structured: bool = False
     blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallInfo:
+    """Which call of which run a tool is performing, and for whom."""
+
+    run_id: str
+    call_id: int
+    caller: str
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for this call however often it is sent, and for no other: for services that take one."""
+        return f"{self.run_id}-{self.call_id}"
+
+
+CURRENT: ContextVar[CallInfo | None] = ContextVar("oneturn_call", default=None)
+"""Set by the gate for the task that performs a call."""
+
+
+def current_call() -> CallInfo:
+    """The call that is being performed, for tools that want to know.
+
+    Raises:
+        LookupError: Nothing is being called here.
+    """
+    info = CURRENT.get()
+    if info is None:
+        raise LookupError("No call is being performed here; ask inside a tool that a script called.")
+    return info
 
 
 @runtime_checkable

@@ -33,6 +33,10 @@ _ALL = 400  # up to so many names, each is compared with a mistyped one
 _NEIGHBOURS = 50  # in a larger scope: names looked at on each side of its place in sorted order
 
 
+AllowLike = str | Iterable[str] | None
+"""An allow-list as users write it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allow:
     """A parsed allow-list: exact dotted names, and globs such as `github.*` or `*`."""
@@ -41,7 +45,7 @@ class Allow:
     globs: tuple[re.Pattern[str], ...] = ()
 
     @classmethod
-    def of(cls, patterns: str | Iterable[str] | None) -> Allow:
+    def of(cls, patterns: AllowLike) -> Allow:
         """Parse an allow-list. None and an empty list allow nothing.
 
         Args:
@@ -64,6 +68,13 @@ class Allow:
     def matches(self, name: str) -> bool:
         """Whether this list allows the tool of this dotted name."""
         return name in self.names or any(glob.match(name) for glob in self.globs)
+
+
+def patterns(allow: AllowLike) -> tuple[str, ...]:
+    """An allow-list as it was given, in a form that can be kept: `Allow.of` makes the same of it."""
+    if allow is None:
+        return ()
+    return (allow,) if isinstance(allow, str) else tuple(allow)
 
 
 def _clean(entry: object) -> str:

@@ -1,0 +1,393 @@
+"""Writing the journal: one for all runs of an app, with one recording for each.
+
+What a run notes is sealed into its hash chain at once and written with what other runs noted meanwhile:
+whoever needs something to be durable writes for everybody, and a thread of our own writes what nobody
+waits for. So an event that is durable implies that all events of its run before it are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from oneturn.errors import JournalCorrupt, JournalError, RunBusy, RunNotFound
+from oneturn.types import RunStatus
+
+from . import owners
+from .chain import first_bad, seal, start_of
+from .events import Event, EventKind, encode
+from .reading import blob_data, read_event, row_data
+from .rows import Append, ApprovalRow, Row, RunRow
+from .store import Store
+
+if TYPE_CHECKING:
+    from .keys import RunKey, Vault
+
+log = logging.getLogger("oneturn.journal")
+
+LEASE = 30.0
+"""Seconds after which another host may take a run whose host has fallen silent."""
+LARGE = 64 * 1024
+"""Bytes of a value from which it is kept beside the events, once for each content."""
+_LAZY = 0.02  # seconds that events nobody waits for are gathered
+_MOST_BUFFERED = 64 * 1024 * 1024  # bytes that may wait for a store that takes nothing
+_ROW = 200  # bytes a row takes besides its body
+
+
+class Journal:
+    """The journal of one app. Thread-safe.
+
+    Args:
+        store: Where it is kept.
+        vault: Encrypts bodies, each run with a key of its own; they are plain when not given.
+        clean: Takes secrets out of a body's text.
+        most: Bytes of ended runs that are kept; the oldest go. All of them when not given.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        vault: Vault | None = None,
+        clean: Callable[[str], str] | None = None,
+        most: int | None = None,
+    ) -> None:
+        self.store = store
+        self.vault = vault
+        self.clean = clean
+        self._owner = owners.this_process()
+        self._most = most
+        self._kept: deque[tuple[str, int]] = deque()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()  # guards the two below
+        self._dirty: dict[str, Recording] = {}
+        self._buffered = 0
+        self._writing = threading.Lock()  # held by whoever writes for all
+        self._open: dict[str, Recording] = {}
+        self._closed = False
+        self._work = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, run: str, caller: str) -> Recording:
+        """Record a run that is new."""
+        key = self.vault.new_key() if self.vault is not None else None
+        now = time.time()
+        row = RunRow(
+            run, caller, "running", now, None, 1, self._owner, now + LEASE, 0, start_of(run),
+            key.wrapped if key is not None else b"", "{}",
+        )  # fmt: skip
+        return self._opened(Recording(self, row, key, is_new=True))
+
+    def take(self, run: str, *, caller: str | None = None) -> tuple[Recording, list[Event]]:
+        """Take up a run that no other process has, with what is recorded of it.
+
+        Args:
+            run: Its id.
+            caller: Whose it must be; anybody's when not given.
+
+        Raises:
+            RunNotFound: There is no such run.
+            RunBusy: Another process has it.
+            JournalCorrupt: What is recorded was changed, or cannot be read.
+        """
+        known = self._row(run, caller)
+        if known.status not in ("running", "waiting"):
+            raise RunBusy(f"{run} has ended: it {known.status}. Its outcome is recorded; start a new run.")
+        with self._lock:
+            if run in self._open:
+                raise RunBusy(f"{run} is under way in this process.")
+        now = time.time()
+        with self._writing:
+            row = self.store.lease(run, self._owner, now + LEASE, now=now, dead=owners.is_dead)
+            try:
+                events, key = self._events(row)
+            except BaseException:
+                self.store.release(run, row.fence)
+                raise
+        return self._opened(Recording(self, row, key, is_new=False)), events
+
+    def read(self, run: str, *, caller: str | None = None) -> tuple[RunRow, list[Event]]:
+        """What is recorded of a run, whoever has it. Raises as `take` does, but for RunBusy."""
+        self.flush()
+        row = self._row(run, caller)
+        with self._writing:
+            events, _ = self._events(self.store.run(run) or row)
+        return row, events
+
+    def runs(
+        self, *, caller: str | None = None, status: RunStatus | None = None, limit: int = 50
+    ) -> list[RunRow]:
+        """The newest runs first."""
+        self.flush()
+        with self._writing:
+            return self.store.runs(caller=caller, status=status, limit=limit)
+
+    def flush(self) -> None:
+        """Make everything noted so far durable. Raises JournalError."""
+        with self._writing:
+            self._write()
+
+    def close(self) -> None:
+        """Write what is left and give up the runs this process has. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._work.set()
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            self.flush()
+        except JournalError as error:
+            log.error("The journal was closed with events that could not be written: %s", error)
+        with self._writing:
+            for recording in list(self._open.values()):
+                self._release(recording)
+            self.store.close()
+
+    # --- for recordings
+
+    def noted(self, recording: Recording, size: int) -> None:
+        """A recording has something to write. Raises JournalError when too much waits already."""
+        with self._lock:
+            if self._buffered > _MOST_BUFFERED:
+                raise JournalError(
+                    "The journal takes nothing any more and too much waits for it; see why, then go on."
+                )
+            self._buffered += size
+            self._dirty[recording.run] = recording
+        if self._thread is None:
+            self._start_thread()
+        self._work.set()
+
+    def sync(self, recording: Recording) -> None:
+        """Make what this recording noted durable, and what others noted meanwhile with it."""
+        wanted = recording.n
+        with self._writing:
+            if recording.durable < wanted:
+                self._write()
+
+    def over(self, recording: Recording) -> None:
+        """The run is not driven any more; what it noted last is written without anybody waiting."""
+        recording.is_over = True
+        self.noted(recording, 0)
+
+    # --- writing
+
+    def _write(self) -> None:
+        with self._lock:
+            dirty, self._dirty = self._dirty, {}
+            self._buffered = 0
+        appends = {run: append for run, recording in dirty.items() if (append := recording.taken())}
+        try:
+            lost = self.store.append(list(appends.values())) if appends else frozenset()
+        except BaseException:
+            with self._lock:
+                for run, append in appends.items():
+                    self._buffered += dirty[run].put_back(append)
+                self._dirty = {**dirty, **self._dirty}
+            raise
+        for run, recording in dirty.items():
+            if run in lost:
+                recording.lost = True
+            elif run in appends:
+                recording.written(appends[run])
+            if recording.is_over:
+                self._release(recording)
+
+    def _release(self, recording: Recording) -> None:
+        if self._open.pop(recording.run, None) is None:
+            return
+        if not recording.lost:
+            self.store.release(recording.run, recording.fence)
+        if self._most is not None and recording.status not in ("running", "waiting"):
+            self._kept.append((recording.run, recording.size))
+            self._kept_bytes += recording.size
+            while self._kept_bytes > self._most:
+                run, size = self._kept.popleft()
+                self.store.forget(run)
+                self._kept_bytes -= size
+
+    def _start_thread(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(
+                    target=self._keep_writing, name="oneturn-journal", daemon=True
+                )
+                self._thread.start()
+
+    def _keep_writing(self) -> None:
+        renewed = time.monotonic()
+        while not self._closed:
+            self._work.wait(LEASE / 3)
+            self._work.clear()
+            if not self._closed:
+                time.sleep(_LAZY)
+            try:
+                with self._writing:
+                    self._write()
+                    if time.monotonic() - renewed > LEASE / 3:
+                        held = {each.run: each.fence for each in self._open.values() if not each.is_new}
+                        self.store.renew(held, time.time() + LEASE)
+                        renewed = time.monotonic()
+            except JournalError as error:  # whoever needs it to be durable is told; this is for operators
+                log.error("The journal could not be written: %s", error)
+                time.sleep(1.0 if not self._closed else 0.0)
+
+    # --- reading
+
+    def _opened(self, recording: Recording) -> Recording:
+        self._open[recording.run] = recording
+        return recording
+
+    def _row(self, run: str, caller: str | None) -> RunRow:
+        with self._writing:
+            row = self.store.run(run)
+        if row is None or (caller is not None and row.caller != caller):
+            raise RunNotFound(f"There is no run {run} on record; it may have been pruned.")
+        return row
+
+    def _events(self, row: RunRow) -> tuple[list[Event], RunKey | None]:
+        rows = list(self.store.rows(row.id))
+        bad = first_bad(row, rows)
+        if bad is not None:
+            raise JournalCorrupt(f"{bad}. Nothing of this run is used.")
+        key = None
+        if row.key:
+            if self.vault is None:
+                raise JournalError(f"{row.id} is encrypted; give the journal its key to read it.")
+            key = self.vault.unwrap(row.key)
+        return [read_event(self.store, each, key) for each in rows], key
+
+
+class Recording:
+    """The record of one run, while this process drives it. One thread at a time notes; any may sync.
+
+    Raises JournalError, from every method that writes, when the store takes nothing; and RunBusy when
+    another process has taken the run meanwhile.
+    """
+
+    def __init__(self, journal: Journal, row: RunRow, key: RunKey | None, *, is_new: bool) -> None:
+        self.run = row.id
+        self.fence = row.fence
+        self.status: RunStatus = "running" if row.status == "waiting" else row.status
+        self.n = self.durable = row.n
+        self.lost = self.is_over = False
+        self.is_new = is_new
+        self.size = 0
+        self._journal = journal
+        self._row = row
+        self._key = key
+        self._head = row.head
+        self._about = row.about
+        self._ended: float | None = None
+        self._lock = threading.Lock()
+        self._rows: list[Row] = []
+        self._blobs: dict[bytes, bytes] = {}
+        self._asks: list[ApprovalRow] = []
+
+    def note(self, kind: EventKind, body: Mapping[str, Any], *, large: str = "") -> None:
+        """Add an event.
+
+        Args:
+            kind: What happened.
+            body: Plain data, as `events.encode` takes it.
+            large: The key of a value that may be large; it is kept beside the events then.
+        """
+        if self.lost:
+            raise RunBusy(_TAKEN.format(run=self.run))
+        with self._lock:
+            at = time.time()
+            data = self._spelled(body, large)
+            if self._key is not None:
+                data = self._key.seal(data, row_data(self.run, self.n + 1, kind))
+            row = seal(self._head, self.run, self.n + 1, kind, at, data)
+            self._rows.append(row)
+            self._head, self.n = row.hash, row.n
+            size = len(data) + _ROW
+            self.size += size
+        self._journal.noted(self, size)
+
+    def ask(self, row: ApprovalRow) -> None:
+        """Add an approval that is waited for; it becomes durable with what is noted so far."""
+        with self._lock:
+            self._asks.append(row)
+        self._journal.noted(self, len(row.request))
+
+    def is_now(self, status: RunStatus, about: Mapping[str, Any]) -> None:
+        """Say how the run stands, in lists; with the next event that is written."""
+        with self._lock:
+            self.status = status
+            self._about = json.dumps(about)
+            self._ended = None if status in ("running", "waiting") else time.time()
+
+    def sync(self) -> None:
+        """Return when everything noted so far is durable."""
+        self._journal.sync(self)
+        if self.lost:
+            raise RunBusy(_TAKEN.format(run=self.run))
+
+    def close(self) -> None:
+        """This process drives the run no more."""
+        self._journal.over(self)
+
+    def _spelled(self, body: Mapping[str, Any], large: str) -> bytes:
+        data = encode(body)
+        if large and len(data) > LARGE:
+            value = self._cleaned(encode({large: body[large]}))
+            sealed = value if self._key is None else self._key.seal(value, blob_data(self.run))
+            digest = hashlib.sha256(sealed).digest()
+            if digest not in self._blobs:
+                self._blobs[digest] = sealed
+                self.size += len(sealed)
+            data = encode({**body, large: None, "kept": [digest.hex(), len(value)]})
+        return self._cleaned(data)
+
+    def _cleaned(self, data: bytes) -> bytes:
+        clean = self._journal.clean
+        if clean is None:
+            return data
+        text = data.decode()
+        cleaned = clean(text)
+        if cleaned == text:
+            return data
+        # Said in the event: a script must not be given the mask for the value.
+        return f'{cleaned[:-1]},"redacted":true}}'.encode() if text[:1] == "{" else cleaned.encode()
+
+    # --- for the journal
+
+    def taken(self) -> Append | None:
+        """What is to be written, or None; `written` or `put_back` says how that went."""
+        with self._lock:
+            if not (self._rows or self._asks) or self.lost:
+                self._rows, self._blobs, self._asks = [], {}, []
+                return None
+            rows, self._rows = self._rows, []
+            blobs, self._blobs = self._blobs, {}
+            asks, self._asks = self._asks, []
+            return Append(
+                self.run, self.fence, self.status, self._ended, self._about, time.time() + LEASE,
+                tuple(rows), tuple(blobs.items()), tuple(asks), self._row if self.is_new else None,
+            )  # fmt: skip
+
+    def put_back(self, append: Append) -> int:
+        """It could not be written; the bytes that wait again."""
+        with self._lock:
+            self._rows[:0] = append.rows
+            self._blobs = {**dict(append.blobs), **self._blobs}
+            self._asks[:0] = append.asks
+            return sum(len(row.body) + _ROW for row in self._rows)
+
+    def written(self, append: Append) -> None:
+        """It is durable."""
+        self.is_new = False
+        if append.rows:
+            self.durable = append.rows[-1].n
+
+
+_TAKEN = "Another process has taken {run}; it goes on there, and this one stopped before doing anything more."

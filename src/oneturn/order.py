@@ -1,0 +1,89 @@
+"""What a run is given: the order it carries out, and the parts it shares with every other run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .gate import Dispatcher, Gate
+from .journal.artifacts import ArtifactStore
+from .sandbox.router import Router
+from .sessions import Sessions
+from .tools.base import Blob, Source
+from .types import Limits, SandboxChoice, Tool
+from .view import View
+
+if TYPE_CHECKING:
+    from .journal.writer import Journal, Recording
+
+
+@dataclass(slots=True)
+class Parts:
+    """What every run of a runtime shares.
+
+    `sources` finds a source by `Tool.source`; steps are taken on `threads`; without a `journal` nothing
+    is recorded.
+    """
+
+    router: Router
+    sessions: Sessions
+    gate: Gate
+    dispatcher: Dispatcher
+    sources: Callable[[str], Source]
+    artifacts: ArtifactStore
+    threads: ThreadPoolExecutor
+    journal: Journal | None = None
+    _pins: dict[str, tuple[Tool, str]] = field(default_factory=dict)
+
+    def record(self, run: str, caller: str) -> Recording | None:
+        """Where a new run is recorded."""
+        return self.journal.begin(run, caller) if self.journal is not None else None
+
+    def pin(self, tool: Tool) -> str:
+        """The pin of a tool, which takes a while to work out."""
+        known = self._pins.get(tool.name)
+        if known is None or known[0] is not tool:
+            known = self._pins[tool.name] = (tool, tool.pin)
+        return known[1]
+
+    def keeper(self, caller: str) -> Callable[[Blob], Mapping[str, Any]]:
+        """Puts a result's blobs into the artifact store, for this caller."""
+
+        def keep(blob: Blob) -> Mapping[str, Any]:
+            return self.artifacts.put(blob.data, mime=blob.mime, name=blob.name, caller=caller).handle()
+
+        return keep
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be run, for whom, and how."""
+
+    code: str
+    view: View
+    limits: Limits
+    caller: str
+    sandbox: SandboxChoice | None = None
+    """Instead of the app's own choice."""
+    session: str = ""
+    """Whose variables it sees and leaves; none when empty."""
+    seed: int | None = None
+    """What its randomness comes from; drawn when not given."""
+    allow: tuple[str, ...] = ("*",)
+    """The allow-list `view` was made for: on record, so that the run can be taken up again."""
+
+    @classmethod
+    def of(cls, began: Mapping[str, Any], view: View) -> Order:
+        """The order of a run that is on record, by its first event."""
+        return cls(
+            began["code"],
+            view,
+            Limits(**began["limits"]),
+            began["caller"],
+            began["sandbox"],
+            began["session"],
+            began["seed"],
+            tuple(began["allow"]),
+        )

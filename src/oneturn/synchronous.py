@@ -1,0 +1,104 @@
+"""The app for scripts and notebooks that have no event loop: each method runs one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from .tools.scope import AllowLike
+    from .types import Outcome, SandboxChoice
+
+T = TypeVar("T")
+
+
+class Synchronous(ABC):
+    """What can be done with an app without `await`."""
+
+    def __init__(self) -> None:
+        self._runner: asyncio.Runner | None = None
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Start the app."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop the app."""
+
+    @abstractmethod
+    async def execute(
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        allow: AllowLike = "*",
+        caller: str = "local",
+        sandbox: SandboxChoice | None = None,
+        session: str = "",
+        seed: int | None = None,
+    ) -> Outcome:
+        """Run a script."""
+
+    @abstractmethod
+    async def resume(self, run_id: str, *, caller: str = "local") -> Outcome:
+        """Go on with a run."""
+
+    def execute_sync(
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        allow: AllowLike = "*",
+        caller: str = "local",
+        sandbox: SandboxChoice | None = None,
+        session: str = "",
+        seed: int | None = None,
+    ) -> Outcome:
+        """`execute` without `await`, with the same arguments. Raises as it does."""
+        return self._run_sync(
+            self.execute(
+                code,
+                timeout=timeout,
+                allow=allow,
+                caller=caller,
+                sandbox=sandbox,
+                session=session,
+                seed=seed,
+            )
+        )
+
+    def resume_sync(self, run_id: str, *, caller: str = "local") -> Outcome:
+        """`resume` without `await`. Raises as it does."""
+        return self._run_sync(self.resume(run_id, caller=caller))
+
+    def close_sync(self) -> None:
+        """`close`, after `execute_sync`."""
+        if self._runner is not None:
+            self._run_sync(self.close())
+            self._runner.close()
+            self._runner = None
+
+    def _run_sync(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if self._runner is None:
+                self._runner = asyncio.Runner()
+            return self._runner.run(work)
+        work.close()
+        raise ConfigError("An event loop is running here: use `await app.execute(...)` instead.")
+
+    def __enter__(self) -> Self:
+        self._run_sync(self.open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close_sync()
