@@ -84,6 +84,7 @@ FORGOTTEN = [
     "async def one(): return 1\nasync def main():\n  one()\nawait main()",
     "async def main(): return [1]\nfor x in main(): pass",
     "if __name__ == '__main__':\n  main()\nasync def main(): return 1",
+    "c = tools.add(1)\nprint(c['a'])\nc.close()",
 ]
 
 FINE = [
@@ -142,6 +143,9 @@ FINE = [
     "from tools import time\nprint(await time.get_weather())",
     "def f(time): return time.get_weather()\nf(1)",
     "email = {}\nemail.send()",
+    "c = tools.add(1)\nc.close()",
+    "async def f(): return 1\nc = f()\nif ready: print(await c)\nelse: c.close()",
+    "async def f(): return 1\nf().close()",
 ]
 
 

@@ -9,16 +9,26 @@ have to follow.
 from __future__ import annotations
 
 import ast
+import asyncio
+import builtins
 import contextlib
+import inspect
 import io
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pydantic_monty import Monty, MontyError
+from pydantic_monty import (
+    FunctionSnapshot,
+    FutureSnapshot,
+    Monty,
+    MontyComplete,
+    MontyError,
+    NameLookupSnapshot,
+)
 from tests.corpus.right import RIGHT
 
-from oneturn.program import Program, needs_full_python, parse
+from oneturn.program import Program, monty_facts, needs_full_python, parse
 from oneturn.program.parse import MAX_SOURCE_BYTES
 
 SAME = [
@@ -136,6 +146,36 @@ DIFFERS = [
     "def f():\n    return [await x for x in []]\nprint('ran')",
     "print('ran')\n[x for x in range(3) if (x := 1)]",
     "x = 1; match = 2\nmatch",
+    "isinstance(1, memoryview)",
+    "isinstance(1, (int, ConnectionError)), isinstance('a', (int, ConnectionError))",
+    "import collections\nisinstance({}, collections.OrderedDict)",
+]
+
+# Each gets a ConnectionError from the tool, which Monty does not have.
+TOLD_AS_TEXT = [
+    "try:\n    await find()\nexcept Exception as e:\n    print(e, str(e), f'{e}', f'{e!s}', e.args)",
+    "try:\n    await find()\nexcept OSError as e:\n    print(isinstance(e, OSError), isinstance(e, (TimeoutError, str)))",
+    "try:\n    await find()\nexcept (ValueError, OSError):\n    print('caught')",
+    "try:\n    await find()\nexcept Exception as e:\n    try:\n        raise\n    except OSError as f:\n        print('again', f)",
+    "try:\n    await find()\nexcept KeyError as e:\n    print(repr(e))\nexcept Exception:\n    print('other')",
+    "for e in [1, 2]:\n    print([e], type(e).__name__, [x + e for x in [1]])\ntry:\n    await find()\nexcept Exception as e:\n    print(e)",
+    "def f(rows):\n    return [type(e).__name__ for e in rows]\ntry:\n    await find()\nexcept Exception as e:\n    print(e, f([1]))",
+    "try:\n    int('x')\nexcept ValueError as e:\n    print(type(e).__name__)\ntry:\n    await find()\nexcept OSError:\n    print(1)",
+]
+SHOWN = [
+    "try:\n    await find()\nexcept OSError as e:\n    print(type(e).__name__)",
+    "try:\n    await find()\nexcept Exception as e:\n    print(repr(e))",
+    "try:\n    await find()\nexcept (KeyError, Exception) as e:\n    print(f'{e!r}')",
+    "try:\n    await find()\nexcept Exception as e:\n    print([e])",
+    "try:\n    await find()\nexcept Exception as e:\n    print(isinstance(e, ConnectionError))",
+    "try:\n    await find()\nexcept ConnectionError:\n    print('no connection')",
+    "def show(error):\n    return type(error).__name__\ntry:\n    await find()\nexcept Exception as e:\n    print(show(e))",
+    "def show():\n    return type(e).__name__\ntry:\n    await find()\nexcept Exception as e:\n    print(show())",
+    "try:\n    await find()\nexcept Exception as e:\n    try:\n        raise\n    except Exception as f:\n        print(type(f).__name__)",
+    "async def f():\n    return await find()\ntry:\n    await f()\nexcept Exception as e:\n    print({'error': e})",
+    "def show():\n    print(repr(e))\ndef f():\n    global e\n    try:\n        raise\n    except Exception as e:\n        show()\n"
+    "try:\n    await find()\nexcept Exception:\n    f()",
+    "seen = []\ntry:\n    await find()\nexcept Exception as e:\n    seen.append(e)\nprint(seen)",
 ]
 
 ALWAYS = [
@@ -163,6 +203,27 @@ ALWAYS = [
     "x = await crm.find(1)\nx += x\nx",
     "a = b = await crm.find(1)\na is b",
 ]
+
+CAUGHT = (
+    *(
+        "PermissionError",
+        "FileNotFoundError",
+        "TimeoutError",
+        "OSError",
+        "ZeroDivisionError",
+        "ArithmeticError",
+    ),
+    *(
+        "KeyError",
+        "IndexError",
+        "LookupError",
+        "NotImplementedError",
+        "RuntimeError",
+        "TypeError",
+        "ValueError",
+    ),
+    "Exception",
+)
 
 
 def python(source: str) -> tuple[str, ...]:
@@ -202,6 +263,47 @@ def monty(pool: Monty, source: str) -> tuple[str, ...]:
     return "value", repr(value), "".join(printed)
 
 
+async def python_with(error: Exception, source: str) -> str:
+    """What a script prints here when the tool `find` raises an error."""
+
+    async def find() -> None:
+        raise error
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        code = compile(source, "script.py", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        running = eval(code, {"find": find})
+        assert inspect.isawaitable(running)
+        await running
+    return printed.getvalue()
+
+
+def monty_with(pool: Monty, error: Exception, source: str) -> str:
+    """The same of Monty."""
+    printed: list[str] = []
+    with pool.checkout() as session:
+        step = session.feed_start(source, print_callback=lambda _stream, text: printed.append(text))
+        while not isinstance(step, MontyComplete):
+            if isinstance(step, NameLookupSnapshot):
+                step = step.resume()
+            elif isinstance(step, FunctionSnapshot):
+                step = step.resume({"future": ...})
+            else:
+                assert isinstance(step, FutureSnapshot)
+                step = step.resume({call: {"exception": error} for call in step.pending_call_ids})
+    return "".join(printed)
+
+
+def kinds_a_tool_may_raise() -> Iterator[Exception]:
+    """Every kind of Python's own that is made of a text, and that a coroutine can raise."""
+    for kind in vars(builtins).values():
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            continue
+        if not issubclass(kind, StopIteration | StopAsyncIteration):
+            with contextlib.suppress(TypeError):
+                yield kind("find: refused")
+
+
 def parsed(source: str) -> Program:
     program = parse(source)
     assert isinstance(program, Program)
@@ -223,6 +325,49 @@ def test_what_comes_out_otherwise_needs_full_python(pool: Monty, source: str) ->
 @pytest.mark.parametrize("source", ALWAYS)
 def test_a_doubt_needs_full_python(source: str) -> None:
     assert needs_full_python(parsed(source)) is not None
+
+
+@pytest.mark.parametrize("source", TOLD_AS_TEXT)
+def test_an_error_of_a_tool_that_is_told_as_text_is_left_to_monty(pool: Monty, source: str) -> None:
+    error = ConnectionError("find: refused")
+    assert needs_full_python(parsed(source)) is None
+    assert monty_with(pool, error, source) == asyncio.run(python_with(error, source))
+
+
+@pytest.mark.parametrize("source", SHOWN)
+def test_an_error_of_a_tool_that_is_shown_needs_full_python(pool: Monty, source: str) -> None:
+    error = ConnectionError("find: refused")
+    assert needs_full_python(parsed(source)) is not None
+    here = asyncio.run(python_with(error, source))
+    with contextlib.suppress(MontyError):
+        assert monty_with(pool, error, source) != here
+
+
+def test_every_kind_that_monty_lacks_is_caught_and_told_the_same(pool: Monty) -> None:
+    handlers = "".join(f"except {name} as e:\n    print('{name}', e, e.args)\n" for name in CAUGHT)
+    for error in kinds_a_tool_may_raise():
+        for source in (f"try:\n    await find()\n{handlers}", TOLD_AS_TEXT[0]):
+            assert needs_full_python(parsed(source)) is None
+            assert monty_with(pool, error, source) == asyncio.run(python_with(error, source))
+
+
+def test_a_kind_that_monty_lacks_needs_full_python_where_it_is_shown(pool: Monty) -> None:
+    shows = "try:\n    await find()\nexcept {} as e:\n    print(type(e).__name__)"
+    for error in kinds_a_tool_may_raise():
+        for name in (
+            kind.__name__ for kind in type(error).__mro__ if kind.__name__ in monty_facts.EXCEPTIONS
+        ):
+            source = shows.format(name)
+            if monty_with(pool, error, source) != asyncio.run(python_with(error, source)):
+                assert needs_full_python(parsed(source)) is not None
+
+
+def test_a_shown_error_is_the_reason() -> None:
+    reason = needs_full_python(parsed(SHOWN[0]))
+    assert reason is not None
+    assert reason.sentence == (
+        "line 4 uses the caught error e beyond its text, which may be of a kind that Monty does not have"
+    )
 
 
 def test_most_right_scripts_are_left_to_monty() -> None:

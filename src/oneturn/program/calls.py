@@ -31,15 +31,14 @@ class Calls:
     @cached_property
     def called(self) -> frozenset[str]:
         """Names that are called."""
-        calls = (node.func for node in self.program.nodes if isinstance(node, ast.Call))
-        return frozenset(func.id for func in calls if isinstance(func, ast.Name))
+        callees = (node.func for node in self.kinds.nodes[ast.Call])
+        return frozenset(func.id for func in callees if isinstance(func, ast.Name))
 
     @cached_property
     def _writes_years(self) -> bool:
         """Whether the script formats times."""
         return "strftime" in self.program.identifiers or any(
-            isinstance(node, ast.FormattedValue) and node.format_spec is not None
-            for node in self.program.nodes
+            node.format_spec is not None for node in self.kinds.nodes[ast.FormattedValue]
         )
 
     @cached_property
@@ -206,16 +205,17 @@ class Calls:
 
     def augmented(self, node: ast.AugAssign) -> _Doubt | None:
         """What is the matter with `a op= b`: Monty changes lists and sets in place less often."""
-        kinds, target = self.kinds, node.target
-        left = kinds.part(target) if isinstance(target, ast.Subscript) else kinds.of(target)
-        right = kinds.of(node.value)
+        right, target = self.kinds.of(node.value), node.target
         if isinstance(node.op, ast.Add):
-            differs = left & LIST and right & ~(LIST | NUMBER | NONE)
+            changed = LIST if right & ~(LIST | NUMBER | NONE) else 0
         elif isinstance(node.op, ast.Mult):
-            differs = left & LIST and right & (INT | BOOL)
+            changed = LIST if right & (INT | BOOL) else 0
         else:
-            differs = left & SET and isinstance(node.op, ast.Sub | ast.BitAnd | ast.BitXor)
-        return ("`op=` on what may be a list or a set", _OTHERWISE) if differs else None
+            changed = SET if isinstance(node.op, ast.Sub | ast.BitAnd | ast.BitXor) else 0
+        if not changed:
+            return None
+        left = self.kinds.part(target) if isinstance(target, ast.Subscript) else self.kinds.of(target)
+        return ("`op=` on what may be a list or a set", _OTHERWISE) if left & changed else None
 
     # Methods
 

@@ -4,6 +4,10 @@ Both fail at the same places, nearly always with the same kind of error; a few k
 differ, between versions of CPython too. That matters only to a handler that reads an error, or
 that catches one kind and not the other. Only what can raise inside its `try` counts: the statements
 there, and every function of the script when they call one.
+
+A tool may raise any kind. What Monty does not have it raises as the nearest kind that it has: with the
+same text, and the same to every `except` that may be written. So such errors may be caught and told as
+text, and nothing else of them may be shown.
 """
 
 from __future__ import annotations
@@ -11,11 +15,20 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from . import monty_facts as facts
 from .kinds import BYTES, DICT, LIST, NUMBER, SET, STR, TUPLE, Kinds
-from .places import walk
 
 _BROAD = frozenset({"Exception", "BaseException", "ToolError"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_SCOPES = (*_FUNCTIONS, *_COMPREHENSIONS, ast.Module)
+_DECLARATIONS = (ast.Global, ast.Nonlocal)
+_RAISING = (
+    *(ast.Call, ast.Subscript, ast.BinOp, ast.AugAssign, ast.Compare, ast.Assert, ast.Assign, ast.For),
+    *(ast.comprehension, ast.FormattedValue, ast.GeneratorExp),
+)
+"""What is asked whether its error differs."""
+_AS_TEXT = (-1, ord("s"))  # conversions of an f-string
 _DIVISIONS = (ast.Div, ast.FloorDiv, ast.Mod)
 _TEXT_METHODS = frozenset(
     [
@@ -43,24 +56,21 @@ _TELLING = frozenset({"index", "rindex", "popleft"})
 
 def doubt_of_handlers(kinds: Kinds) -> tuple[ast.AST, str] | None:
     """A place whose error a handler of the script could tell from CPython's, and what stands there."""
-    program = kinds.program
     functions: dict[bool, tuple[ast.AST, str] | None] = {}
-    gathers = any(_gathers(kinds, node) for node in program.nodes)
-    for statement in program.nodes:
-        if not isinstance(statement, ast.Try) or not statement.handlers:
-            continue
+    statements = [statement for statement in kinds.nodes[ast.Try] if statement.handlers]
+    gathers = bool(statements) and any(_gathers(kinds, node) for node in kinds.nodes[ast.Call])
+    for statement in statements:
         reads = any(_reads(kinds, handler) for handler in statement.handlers)
         if not reads and not gathers and all(map(_is_broad, statement.handlers)):
             continue
-        inside = [node for part in statement.body for node in walk(part)]
+        inside = [node for part in statement.body for node in kinds.walk(part)]
         found = _first_doubt(kinds, inside, reads)
         if found is None and any(
             isinstance(node, ast.Call) and not _is_known(kinds, node) for node in inside
         ):
             if reads not in functions:
-                bodies = [
-                    node for each in program.nodes if isinstance(each, _FUNCTIONS) for node in _body(each)
-                ]
+                own = (each for each in kinds.program.nodes if isinstance(each, _FUNCTIONS))
+                bodies = [node for each in own for node in _body(kinds, each)]
                 functions[reads] = _first_doubt(kinds, bodies, reads)
             found = functions[reads]
         if found is not None:
@@ -68,8 +78,88 @@ def doubt_of_handlers(kinds: Kinds) -> tuple[ast.AST, str] | None:
     return None
 
 
+def shown_error(kinds: Kinds) -> tuple[ast.AST, str] | None:
+    """A place that shows more of a tool's error than its text, and what stands there."""
+    if not kinds.nodes[ast.Await] and "asyncio" not in kinds.program.imports:
+        return None
+    anywhere = any(map(_raises_again, kinds.nodes[ast.Raise])) or (
+        "run" in kinds.program.identifiers
+        and any(kinds.path(call.func) == "asyncio.run" for call in kinds.nodes[ast.Call])
+    )
+    caught: dict[str, list[ast.ExceptHandler]] = {}
+    for statement in kinds.nodes[ast.Try]:
+        handlers = [handler for handler in statement.handlers if handler.name and _catches_missing(handler)]
+        if handlers and (anywhere or _awaits(kinds, statement)):
+            for handler in handlers:
+                caught.setdefault(handler.name or "", []).append(handler)
+    for name, handlers in caught.items():
+        for node in (*_uses_inside(kinds, handlers), *_uses_in_functions(kinds, name, handlers)):
+            if not _is_told_as_text(kinds, node):
+                return node, f"the caught error {name} beyond its text"
+    return None
+
+
+def _catches_missing(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler may catch a kind of error that Monty does not have."""
+    types = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(isinstance(each, ast.Name) and each.id in facts.COARSE_EXCEPTIONS for each in types)
+
+
+def _raises_again(node: ast.Raise) -> bool:
+    return node.exc is None or isinstance(node.exc, ast.Name)
+
+
+def _awaits(kinds: Kinds, statement: ast.Try) -> bool:
+    return any(isinstance(node, ast.Await) for part in statement.body for node in kinds.walk(part))
+
+
+def _uses_inside(kinds: Kinds, handlers: list[ast.ExceptHandler]) -> Iterator[ast.Name]:
+    for handler in handlers:
+        for node in kinds.walk(handler):
+            if isinstance(node, ast.Name) and node.id == handler.name and isinstance(node.ctx, ast.Load):
+                yield node
+
+
+def _uses_in_functions(kinds: Kinds, name: str, handlers: list[ast.ExceptHandler]) -> Iterator[ast.Name]:
+    """Where functions that a handler may call mean the name of its error, which is not one of their own."""
+    places = kinds.program.bindings[name]
+    everywhere = any(isinstance(place, _DECLARATIONS) for place in places)
+    owners = {next(_scopes(kinds, place)) for place in places}
+    homes = {next(_scopes(kinds, handler)) for handler in handlers}
+    for node in kinds.nodes[ast.Name]:
+        if node.id == name and isinstance(node.ctx, ast.Load):
+            scopes = list(_scopes(kinds, node))
+            owner = next((scope for scope in scopes if scope in owners), None)
+            inner = next(scope for scope in scopes if not isinstance(scope, _COMPREHENSIONS))
+            if everywhere or (owner in homes and owner is not inner):
+                yield node
+
+
+def _scopes(kinds: Kinds, node: ast.AST) -> Iterator[ast.AST]:
+    """What a node stands in that has names of its own, from the innermost on."""
+    while node is not kinds.program.tree:
+        node = kinds.program.parents[node]
+        if isinstance(node, _SCOPES):
+            yield node
+
+
+def _is_told_as_text(kinds: Kinds, node: ast.Name) -> bool:
+    """Whether a use of an error shows its text, or asks what `except` could, and nothing else."""
+    match kinds.program.parents[node]:
+        case ast.Raise() | ast.Attribute(attr="args"):
+            return True
+        case ast.FormattedValue(conversion=conversion):
+            return conversion in _AS_TEXT
+        case ast.Call(func=func, args=args):
+            name = kinds.builtin(func)
+            return name in ("str", "print") or (name == "isinstance" and args[0] is node)
+    return False
+
+
 def _first_doubt(kinds: Kinds, nodes: list[ast.AST], reads: bool) -> tuple[ast.AST, str] | None:
     for node in nodes:
+        if not isinstance(node, _RAISING):
+            continue
         construct = (_text_differs(kinds, node) if reads else "") or _kind_differs(kinds, node)
         if not construct and _gathers(kinds, node):
             construct = "asyncio.gather() of functions of its own"
@@ -81,13 +171,13 @@ def _first_doubt(kinds: Kinds, nodes: list[ast.AST], reads: bool) -> tuple[ast.A
 def _gathers(kinds: Kinds, node: ast.AST) -> bool:
     """Whether coroutines of the script are gathered: when one fails, CPython lets the others go on first."""
     gather = isinstance(node, ast.Call) and kinds.path(node.func) == "asyncio.gather"
-    return gather and any(isinstance(each, ast.AsyncFunctionDef) for each in kinds.program.nodes)
+    return gather and bool(kinds.nodes[ast.AsyncFunctionDef])
 
 
-def _body(function: ast.AST) -> Iterator[ast.AST]:
+def _body(kinds: Kinds, function: ast.AST) -> Iterator[ast.AST]:
     parts = function.body if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) else [function]
     for part in parts:
-        yield from walk(part)
+        yield from kinds.walk(part)
 
 
 def _is_known(kinds: Kinds, node: ast.Call) -> bool:
@@ -106,7 +196,7 @@ def _reads(kinds: Kinds, handler: ast.ExceptHandler) -> bool:
     if not handler.name:
         return False
     for part in handler.body:
-        for node in walk(part):
+        for node in kinds.walk(part):
             its_name = isinstance(node, ast.Name) and node.id == handler.name
             if its_name and not isinstance(kinds.program.parents[node], ast.Raise):
                 return True

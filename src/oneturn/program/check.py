@@ -289,6 +289,8 @@ class _Uses:
                 return _Use.AWAITED
             case ast.BinOp(op=ast.Mod()):
                 return _Use.WASTED  # text formatting, most likely
+            case ast.Attribute(attr="close"):
+                return _Use.PASSED  # a coroutine has this method, for one that is not wanted after all
             case ast.Attribute() | ast.BinOp() | ast.AugAssign():
                 return _Use.BROKEN
             case ast.Subscript(value=value) if value is node:

@@ -19,20 +19,25 @@ from ..types import Position
 from . import monty_facts as facts
 from .annotations import evaluates
 from .calls import Calls
-from .caught import doubt_of_handlers
+from .caught import doubt_of_handlers, shown_error
 from .kinds import DICT, INT, NUMBER, Kinds
 from .parse import Program, chain
-from .places import Places, walk
+from .places import Places
 
 _NESTED = 20  # types within types
 _LARGEST = 6_000  # nodes of a script that are looked at
 _BUILTINS = frozenset(dir(builtins))
-_VALUES = (
-    *(ast.Name, ast.Call, ast.BinOp, ast.Set, ast.SetComp, ast.GeneratorExp, ast.BoolOp, ast.IfExp),
-    *(ast.NamedExpr, ast.Subscript),
+_VALUES = frozenset(
+    {
+        *(ast.Name, ast.Call, ast.BinOp, ast.Set, ast.SetComp, ast.GeneratorExp, ast.BoolOp, ast.IfExp),
+        *(ast.NamedExpr, ast.Subscript),
+    }
 )
+_IDENTITY = (ast.Is, ast.IsNot)
+_TYPE_PARTS = (ast.Tuple, ast.BinOp, ast.Subscript, ast.List)
 _SOFT_KEYWORDS = frozenset({"match", "case", "type"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_SCOPES = (*_FUNCTIONS, ast.Lambda, ast.ClassDef, ast.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,16 @@ def needs_full_python(program: Program) -> Reason | None:
         return _reason(program, program.tree, "so much code", "is not looked through for Monty")
     exactness = _Exactness(program)
     for node in program.nodes:
-        doubt = exactness.doubt(node)
-        if doubt is not None:
-            return _reason(program, node, *doubt)
+        if type(node) not in _PLAIN:
+            doubt = exactness.doubt(node)
+            if doubt is not None:
+                return _reason(program, node, *doubt)
     caught = doubt_of_handlers(exactness.kinds)
     if caught is not None:
         return _reason(program, *caught, "may fail otherwise in Monty, and a handler here could tell")
+    shown = shown_error(exactness.kinds)
+    if shown is not None:
+        return _reason(program, *shown, "may be of a kind that Monty does not have")
     return None
 
 
@@ -86,24 +95,23 @@ class _Exactness:
         self.kinds = Kinds(program)
         self.places = Places(self.kinds)
         self.calls = Calls(self.kinds)
-        stored = (
-            node.attr
-            for node in program.nodes
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-        )
-        self.own = self.kinds.methods | self.kinds.declared | frozenset(stored)
+        stored = frozenset(node.attr for node in self.kinds.stores)
+        self.own = self.kinds.methods | self.kinds.declared | stored
         """Names of attributes that the script's own objects have."""
+        self.classes = frozenset(node.name for node in self.kinds.nodes[ast.ClassDef])
         self.lazy_annotations = "annotations" in program.bindings and "__future__" in program.imports
 
-    def doubt(self, node: ast.AST) -> _Doubt | None:
+    def doubt(self, node: Any) -> _Doubt | None:
         """What is the matter with one node, its parts apart."""
-        if type(node) not in facts.NODES:
-            return _SAYINGS.get(type(node).__name__, type(node).__name__.lower()), _MISSING
-        check = _CHECKS.get(type(node))
+        kind = type(node)
+        if kind not in facts.NODES:
+            return _SAYINGS.get(kind.__name__, kind.__name__.lower()), _MISSING
+        check = _CHECKS.get(kind)
         found = check(self, node) if check else None
-        if found is not None or not isinstance(node, _VALUES) or _is_stored(node):
+        if found is not None or kind not in _VALUES:
             return found
-        if self.kinds.settled and self.places.fits(node):
+        stored = isinstance(getattr(node, "ctx", None), ast.Store)
+        if stored or (self.kinds.settled and self.places.fits(node)):
             return None
         return self._loose(node), "Monty makes in another order or at another time"
 
@@ -167,22 +175,14 @@ class _Exactness:
         for decorator in [] if in_class else node.decorator_list:  # a method's are its class's matter
             func = decorator.func if isinstance(decorator, ast.Call) else decorator
             path = self.kinds.path(func)
-            cached = (
-                path in facts.DECORATORS
-                and path.startswith("functools.")
-                and isinstance(node, ast.FunctionDef)
-            )
+            cache = path in facts.DECORATORS and path.startswith("functools.")
+            cached = cache and isinstance(node, ast.FunctionDef)
             own = isinstance(func, ast.Name) and self._is_own_function(func.id)
             if not cached and not own:
                 return f"a decorator on {node.name}", _UNKNOWN
         arguments = node.args
-        every = [
-            *arguments.posonlyargs,
-            *arguments.args,
-            *arguments.kwonlyargs,
-            arguments.vararg,
-            arguments.kwarg,
-        ]
+        named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        every = [*named, arguments.vararg, arguments.kwarg]
         annotations = [each.annotation for each in every if each] + [node.returns]
         return next(filter(None, (self._annotation(each) for each in annotations)), None)
 
@@ -230,7 +230,7 @@ class _Exactness:
     def awaits(self, node: ast.Await) -> _Doubt | None:
         """CPython refuses an `await` outside an async function before anything runs."""
         parent = self.program.parents[node]
-        while not isinstance(parent, (*_FUNCTIONS, ast.Lambda, ast.ClassDef, ast.Module)):
+        while not isinstance(parent, _SCOPES):
             parent = self.program.parents[parent]
         allowed = isinstance(parent, ast.AsyncFunctionDef | ast.Module)
         return None if allowed else ("await outside an async function", _OTHERWISE)
@@ -244,7 +244,7 @@ class _Exactness:
             rebinds = any(
                 isinstance(name, ast.Name) and name.id == node.target.id
                 for each in targets
-                for name in walk(each)
+                for name in self.kinds.walk(each)
             )
             if rebinds or isinstance(parent, ast.ClassDef) or getattr(parent, "iter", None) is child:
                 return "`:=` where it is not allowed", _OTHERWISE
@@ -282,19 +282,14 @@ class _Exactness:
 
     def constant(self, node: ast.Constant) -> _Doubt | None:
         value = node.value
-        if isinstance(value, complex):
-            return "a complex number", _UNKNOWN
-        if (
-            isinstance(value, str)
-            and not value.isascii()
-            and any("\ud800" <= sign <= "\udfff" for sign in value)
-        ):
-            return "half a surrogate pair", _OTHERWISE
-        return ("half a surrogate pair", _OTHERWISE) if isinstance(value, str) and "\\ud" in value else None
+        if isinstance(value, str):
+            lone = not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value)
+            return ("half a surrogate pair", _OTHERWISE) if lone or "\\ud" in value else None
+        return ("a complex number", _UNKNOWN) if isinstance(value, complex) else None
 
     def generator(self, node: ast.GeneratorExp) -> _Doubt | None:
         parts: list[ast.AST] = [node.elt, *node.generators[0].ifs, *node.generators[1:]]
-        if any(isinstance(inner, ast.Await) for part in parts for inner in walk(part)):
+        if any(isinstance(inner, ast.Await) for part in parts for inner in self.kinds.walk(part)):
             return "an asynchronous generator", _MISSING
         return None
 
@@ -302,7 +297,7 @@ class _Exactness:
         operands = [node.left, *node.comparators]
         for index, op in enumerate(node.ops):
             pair = operands[index : index + 2]
-            if isinstance(op, ast.Is | ast.IsNot) and not any(map(self._is_singleton, pair)):
+            if isinstance(op, _IDENTITY) and not any(map(self._is_singleton, pair)):
                 return "`is`", "asks for the identity of values, and that is another in Monty"
         return None
 
@@ -328,19 +323,17 @@ class _Exactness:
                 return f"`{node.id}` after a semicolon", _OTHERWISE
             shadows = node.id in facts.BUILTINS and node.id in self.calls.called
             return (f"`{node.id}` as a name of its own", _UNKNOWN) if shadows else None
-        places = self.program.bindings.get(node.id)
-        parent = self.program.parents[node]
-        if places:
-            return self._bound_name(node, places, parent)
+        if node.id in self.program.bindings:
+            return self._bound_name(node)
         if node.id not in _BUILTINS:
             hidden = node.id.startswith("__") or node.id == "copyright"
             return (node.id, _UNKNOWN) if hidden else None
-        if node.id == "__name__" or self._names_type(node, parent):
-            return None
+        parent = self.program.parents[node]
         if isinstance(parent, ast.Call) and parent.func is node:
-            allowed = (
-                node.id in facts.BUILTINS or node.id in facts.EXCEPTIONS or self.calls.asks_outside(parent)
-            )
+            known = node.id in facts.BUILTINS or node.id in facts.EXCEPTIONS or node.id == "__name__"
+            allowed = known or self.calls.asks_outside(parent)
+        elif node.id == "__name__" or self._names_type(node, parent):
+            allowed = True
         elif node.id in facts.EXCEPTIONS:
             allowed = isinstance(parent, ast.Raise | ast.ExceptHandler) or self._is_caught(parent)
         elif isinstance(parent, ast.Attribute):
@@ -349,14 +342,17 @@ class _Exactness:
             allowed = node.id in facts.VALUES
         return None if allowed else (node.id, _UNKNOWN)
 
-    def _bound_name(self, node: ast.Name, places: tuple[ast.AST, ...], parent: ast.AST) -> _Doubt | None:
+    def _bound_name(self, node: ast.Name) -> _Doubt | None:
+        path = self.kinds.modules.get(node.id, "")
+        if not path and node.id not in self.classes:
+            return None
+        parent = self.program.parents[node]
         if isinstance(parent, ast.Attribute) or (isinstance(parent, ast.Call) and parent.func is node):
             return None
-        if any(isinstance(place, ast.ClassDef) for place in places):
-            used = self._names_type(node, parent) or isinstance(parent, ast.Compare | ast.MatchClass)
-            return None if used else (f"class {node.id} as a value", _UNKNOWN)
-        path = self.kinds.path(node)
-        return self._module_value(node, path) if path else None
+        if path:
+            return self._module_value(node, path)
+        used = self._names_type(node, parent) or isinstance(parent, ast.Compare | ast.MatchClass)
+        return None if used else (f"class {node.id} as a value", _UNKNOWN)
 
     def _is_caught(self, parent: ast.AST) -> bool:
         return isinstance(parent, ast.Tuple) and isinstance(self.program.parents[parent], ast.ExceptHandler)
@@ -365,14 +361,23 @@ class _Exactness:
         """Whether a type stands where only its identity counts: in `isinstance`, annotations, patterns."""
         child: ast.AST = node
         for _ in range(_NESTED):
-            if not isinstance(parent, ast.Tuple | ast.BinOp | ast.Subscript | ast.List):
+            if not isinstance(parent, _TYPE_PARTS):
                 break
             child, parent = parent, self.program.parents[parent]
         if isinstance(parent, ast.Call):
-            return self.kinds.builtin(parent.func) == "isinstance" and parent.args[1:2] == [child]
+            asked = self.kinds.builtin(parent.func) == "isinstance" and parent.args[1:2] == [child]
+            return asked and self._is_known_type(node)
         if isinstance(parent, ast.Compare | ast.MatchClass):
             return isinstance(node, ast.Name) and node.id in facts.TYPES
         return child is getattr(parent, "annotation", None) or child is getattr(parent, "returns", None)
+
+    def _is_known_type(self, node: ast.expr) -> bool:
+        """Whether `isinstance` can be asked for a type: a class of the script, or one that Monty has."""
+        path = self.kinds.path(node)
+        if path:
+            return path in facts.FUNCTIONS or path in facts.CONSTANTS
+        bound = isinstance(node, ast.Name) and node.id in self.program.bindings
+        return bound or getattr(node, "id", "") in facts.INSTANCES
 
     def _module_value(self, node: ast.expr, path: str) -> _Doubt | None:
         """A module's attribute, or a name imported from one, that is not called here."""
@@ -438,10 +443,6 @@ class _Exactness:
         return self.calls.spec("".join(texts), None if node.conversion != -1 else node.value)
 
 
-def _is_stored(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name | ast.Subscript) and isinstance(node.ctx, ast.Store)
-
-
 def _is_frozen(keyword: ast.keyword) -> bool:
     return keyword.arg == "frozen" and isinstance(keyword.value, ast.Constant)
 
@@ -495,3 +496,5 @@ _CHECKS: Mapping[type[ast.AST], Callable[[_Exactness, Any], _Doubt | None]] = {
     ast.DictComp: _Exactness.dictionary,
     ast.FormattedValue: _Exactness.formatted,
 }
+_PLAIN = facts.NODES - _CHECKS.keys() - _VALUES
+"""Kinds of nodes in which nothing can be the matter, their parts apart."""

@@ -14,6 +14,7 @@ import ast
 import builtins
 import functools
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -75,7 +76,14 @@ _SHAPES: Mapping[type[ast.AST], int] = {
     ast.Lambda: OTHER,
     ast.Await: ANY,
 }
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _NO_DATA = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.alias)
+_SCOPES = (ast.Global, ast.Nonlocal)
+_PLACES = (ast.Name, ast.Attribute)
+_ASSIGNMENTS = (ast.Assign, ast.AnnAssign)
+_SUMS = (ast.Add, ast.Sub)
+_REPEATS = (ast.Add, ast.Mult)
+_DIVISIONS = (ast.Div, ast.FloorDiv, ast.Mod)
 _JOINS = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub)
 
 
@@ -87,33 +95,46 @@ class Kinds:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.nodes: defaultdict[type[ast.AST], list[Any]] = defaultdict(list)
+        """The nodes of the script by their type, each in source order."""
+        for node in program.nodes:
+            self.nodes[type(node)].append(node)
+        self.modules = dict(self._modules())
+        """The dotted names of the modules, and of what is imported from them, by what they are bound to."""
         self.names: dict[str, int] = {}
         """The kinds of each name, and of each attribute that is assigned, as `.name`."""
         self.known: dict[ast.AST, int] = {}
-        self.methods = frozenset(
-            node.name for node in program.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        )
+        self.methods = frozenset(node.name for kind in _FUNCTIONS for node in self.nodes[kind])
+        self.stores = [node for node in self.nodes[ast.Attribute] if isinstance(node.ctx, ast.Store)]
+        """The attributes that are assigned."""
         self.declared = frozenset(self._declared())
         self.settled = self._settle()
 
+    def _modules(self) -> Iterator[tuple[str, str]]:
+        """Names that nothing but one import binds, with what they mean."""
+        for alias in self.nodes[ast.alias]:
+            name = alias.asname or alias.name.partition(".")[0]
+            if len(self.program.bindings[name]) > 1:
+                continue
+            statement = self.program.parents[alias]
+            if isinstance(statement, ast.ImportFrom):
+                yield name, f"{statement.module or ''}.{alias.name}"
+            else:
+                yield name, alias.name if alias.asname else name
+
     def _declared(self) -> Iterator[str]:
         """Names in the bodies of classes: fields, which may hold anything."""
-        for node in self.program.nodes:
-            if isinstance(node, ast.ClassDef):
-                for item in node.body:
-                    for target in (*getattr(item, "targets", ()), getattr(item, "target", None)):
-                        if isinstance(target, ast.Name):
-                            yield target.id
+        for node in self.nodes[ast.ClassDef]:
+            for item in node.body:
+                for target in (*getattr(item, "targets", ()), getattr(item, "target", None)):
+                    if isinstance(target, ast.Name):
+                        yield target.id
 
     def _settle(self) -> bool:
         sources: list[tuple[str, ast.AST]] = [
             (name, place) for name, places in self.program.bindings.items() for place in places
         ]
-        sources += [
-            (f".{node.attr}", node)
-            for node in self.program.nodes
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-        ]
+        sources += [(f".{node.attr}", node) for node in self.stores]
         for _ in range(_ROUNDS):
             changed = False
             for name, place in sources:
@@ -128,9 +149,9 @@ class Kinds:
 
     def _bound(self, name: str, place: ast.AST) -> int:
         """The kinds that one binding gives a name."""
-        if isinstance(place, ast.Global | ast.Nonlocal):
+        if isinstance(place, _SCOPES):
             return 0
-        if not isinstance(place, ast.Name | ast.Attribute):
+        if not isinstance(place, _PLACES):
             return OTHER if isinstance(place, _NO_DATA) else ANY
         parent = self.program.parents[place]
         match parent:
@@ -168,6 +189,21 @@ class Kinds:
         kind = self.of(node)
         return bool(kind) and not kind & ~kinds
 
+    def walk(self, root: ast.AST) -> Iterator[ast.AST]:
+        """Every node of a part of the tree."""
+        stack = [root]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack += self._parts.get(node, ())
+
+    @cached_property
+    def _parts(self) -> Mapping[ast.AST, list[ast.AST]]:
+        found: defaultdict[ast.AST, list[ast.AST]] = defaultdict(list)
+        for node, parent in self.program.parents.items():
+            found[parent].append(node)
+        return found
+
     def builtin(self, func: ast.AST) -> str:
         """The builtin a callee means; empty when it means anything else."""
         if isinstance(func, ast.Name) and func.id not in self.program.bindings:
@@ -183,26 +219,23 @@ class Kinds:
 
     def part(self, node: ast.Subscript) -> int:
         """The kinds of what stands under an index or a key, as far as the script itself put it there."""
-        root, key = node.value, node.slice
+        whole, key = node.value, node.slice
         if isinstance(key, ast.Constant) and isinstance(key.value, str) and key.value in self._by_key:
             return self._by_key[key.value]
-        if isinstance(root, ast.Name) and root.id in self._by_name:
-            return self._by_name[root.id]
+        if isinstance(whole, ast.Name) and whole.id in self._by_name:
+            return self._by_name[whole.id]
         return ANY
 
     @cached_property
     def _by_key(self) -> Mapping[str, int]:
         """The kinds that dicts of the script are given under each constant key."""
         found: dict[str, int] = {}
-        for node in self.program.nodes:
-            pairs: list[tuple[ast.expr | None, ast.expr]] = []
-            if isinstance(node, ast.Dict):
-                pairs = list(zip(node.keys, node.values, strict=True))
-            elif isinstance(node, ast.Assign):
-                pairs = [(each.slice, node.value) for each in node.targets if isinstance(each, ast.Subscript)]
-            for key, value in pairs:
-                if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                    found[key.value] = found.get(key.value, 0) | self.of(value)
+        pairs = [pair for node in self.nodes[ast.Dict] for pair in zip(node.keys, node.values, strict=True)]
+        for node in self.nodes[ast.Assign]:
+            pairs += [(each.slice, node.value) for each in node.targets if isinstance(each, ast.Subscript)]
+        for key, value in pairs:
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                found[key.value] = found.get(key.value, 0) | self.of(value)
         return found
 
     @cached_property
@@ -213,21 +246,19 @@ class Kinds:
             kinds = [self._inside(self.program.parents[place]) for place in places]
             if kinds and all(kinds) and len(kinds) <= _DEPTH:
                 found[name] = functools.reduce(operator.or_, kinds)
-        for node in self.program.nodes:
-            if isinstance(node, ast.Assign):
-                for target in node.targets:
-                    if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
-                        name = target.value.id
-                        found[name] = found.get(name, ANY) | self.of(node.value)
-            elif (
-                isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr in _FILLING
-            ):
+        for node in self.nodes[ast.Attribute]:
+            if node.attr in _FILLING and isinstance(node.value, ast.Name):
                 found.pop(node.value.id, None)
+        for node in self.nodes[ast.Assign]:
+            for target in node.targets:
+                if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+                    name = target.value.id
+                    found[name] = found.get(name, ANY) | self.of(node.value)
         return found
 
     def _inside(self, statement: ast.AST) -> int:
         """The kinds in a container that is made and assigned in one statement; 0 when it is not."""
-        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+        value = statement.value if isinstance(statement, _ASSIGNMENTS) else None
         match value:
             case ast.Dict(values=parts) | ast.List(elts=parts):
                 return functools.reduce(operator.or_, map(self.of, parts), NUMBER)
@@ -296,15 +327,15 @@ class Kinds:
             return FLOAT
         if all(numbers) and not isinstance(op, ast.Pow):
             return both & FLOAT | (INT if FLOAT not in (left, right) else 0)
-        if isinstance(op, ast.Pow) or (isinstance(op, ast.Add | ast.Sub) and any(numbers)):
+        if isinstance(op, ast.Pow) or (isinstance(op, _SUMS) and any(numbers)):
             return INT | FLOAT
-        if isinstance(op, ast.Div | ast.FloorDiv | ast.Mod) and numbers[0]:
+        if isinstance(op, _DIVISIONS) and numbers[0]:
             return INT | FLOAT
-        if isinstance(op, ast.Add | ast.Mult) and STR in (left, right):
+        if isinstance(op, _REPEATS) and STR in (left, right):
             return STR
         if isinstance(op, ast.Mod) and left == STR:
             return STR
-        if isinstance(op, ast.Add | ast.Mult) and LIST in (left, right):
+        if isinstance(op, _REPEATS) and LIST in (left, right):
             return LIST
         if isinstance(op, ast.BitOr) and left == right == DICT:
             return DICT
@@ -349,8 +380,8 @@ class Kinds:
 
     def is_outside(self, node: ast.AST) -> bool:
         """Whether a chain begins at a name that only the host can give: a tool, or a namespace of tools."""
-        root = chain(node)[:1]
-        return bool(root) and root[0] not in self.program.bindings and root[0] not in _BUILTINS
+        name = root(node)
+        return bool(name) and name not in self.program.bindings and name not in _BUILTINS
 
     def function(self, func: ast.AST) -> facts.Function | None:
         """What is known of the module's function a callee means."""
@@ -358,17 +389,15 @@ class Kinds:
 
     def path(self, node: ast.AST) -> str:
         """The dotted name of a module's attribute, with the import of its root followed; else empty."""
-        parts = chain(node)
-        if not parts:
-            return ""
-        places = self.program.bindings.get(parts[0], ())
-        if len(places) != 1 or not isinstance(places[0], ast.alias):
-            return ""
-        alias = places[0]
-        statement = self.program.parents[alias]
-        if isinstance(statement, ast.ImportFrom):
-            return ".".join((statement.module or "", alias.name, *parts[1:]))
-        return ".".join((alias.name if alias.asname else parts[0], *parts[1:]))
+        module = self.modules.get(root(node))
+        return ".".join((module, *chain(node)[1:])) if module is not None else ""
+
+
+def root(node: ast.AST) -> str:
+    """The name a chain of attributes begins with; empty when it begins with anything else."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def paired(pattern: ast.AST, statement: ast.AST) -> ast.Tuple | None:

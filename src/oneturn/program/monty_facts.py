@@ -147,6 +147,17 @@ EXCEPTIONS = frozenset(
 )
 """Exceptions that may be raised and caught by name."""
 
+INSTANCES = TYPES - {"type"} | EXCEPTIONS | {"complex", "range", "slice"}
+"""Builtin types that `isinstance` may be asked for."""
+
+COARSE_EXCEPTIONS = frozenset(
+    [
+        *("Exception", "BaseException", "ToolError", "OSError", "ArithmeticError", "ValueError"),
+        "RuntimeError",
+    ]
+)
+"""Those of `EXCEPTIONS` with kinds that Monty does not have, and raises as the nearest of these."""
+
 _TEXT_METHODS = "upper lower title capitalize swapcase casefold removeprefix removesuffix"
 _TEXT_QUESTIONS = "isalpha isdigit isdecimal isalnum isspace isupper islower istitle isidentifier isascii"
 

@@ -9,7 +9,7 @@ sight of them. Every other place is a doubt.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,11 @@ _WITHOUT_ORDER = (ast.BitAnd, ast.BitOr, ast.BitXor, ast.Sub)
 _SNAPSHOTS = frozenset({"enumerate", "zip", "reversed"})
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_EFFECTS = (ast.Await, ast.NamedExpr)
+_PARTS = (ast.Subscript, ast.Attribute)
+_LISTS = (ast.List, ast.Tuple)
+_WITH_VALUES = (ast.Dict, ast.BoolOp)
+_CHANGING = (ast.Call, ast.Subscript, ast.AugAssign)
 
 
 class Places:
@@ -36,7 +41,9 @@ class Places:
 
     def fits(self, node: ast.expr) -> bool:
         """Whether an expression stands where nobody can tell Monty's value from CPython's."""
-        loose = self.kinds.of(node) & LOOSE
+        loose = (
+            self.kinds.names.get(node.id, 0) if isinstance(node, ast.Name) else self.kinds.of(node)
+        ) & LOOSE
         if not loose:
             return True
         parent = self.program.parents[node]
@@ -174,10 +181,10 @@ class Places:
 
     def pure(self, root: ast.AST) -> bool:
         """Whether an expression calls only what changes nothing, shows nothing and waits for nothing."""
-        return all(self._pure(node) for node in walk(root))
+        return all(self._pure(node) for node in self.kinds.walk(root))
 
     def _pure(self, node: ast.AST) -> bool:
-        if isinstance(node, ast.Await | ast.NamedExpr):
+        if isinstance(node, _EFFECTS):
             return False
         if (
             isinstance(node, ast.Name)
@@ -241,11 +248,13 @@ class Places:
         roots = self._roots(iterated)
         if not roots:
             return False
-        given = self._parameters if roots & self._parameters else frozenset()
+        reached = roots | self._parameters if roots & self._parameters else roots
         calls = False
         for statement in body:
-            for node in walk(statement):
-                if self._changed_names(node) & (roots | given):
+            for node in self.kinds.walk(statement):
+                if not isinstance(node, _CHANGING):
+                    continue
+                if not self._changed_names(node).isdisjoint(reached):
                     return True
                 calls = calls or self._calls_script(node)
         return calls and bool(roots & self._changed_by_functions)
@@ -253,19 +262,16 @@ class Places:
     @cached_property
     def _parameters(self) -> frozenset[str]:
         """Names of parameters: two of them may be given the same list."""
-        bindings = self.program.bindings.items()
-        return frozenset(
-            name for name, places in bindings if any(isinstance(each, ast.arg) for each in places)
-        )
+        return frozenset(node.arg for node in self.kinds.nodes[ast.arg])
 
     @cached_property
     def _changed_by_functions(self) -> frozenset[str]:
         """Names of what the functions of the script change."""
         return frozenset(
             name
-            for function in self.program.nodes
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            for node in walk(function)
+            for kind in _FUNCTIONS
+            for function in self.kinds.nodes[kind]
+            for node in self.kinds.walk(function)
             for name in self._changed_names(node)
         )
 
@@ -282,7 +288,7 @@ class Places:
                     continue
                 found.update(path[:1])
             elif not self.kinds.is_only(value, STR | TUPLE | RANGE):
-                found.update(each.id for each in walk(value) if isinstance(each, ast.Name))
+                found.update(each.id for each in self.kinds.walk(value) if isinstance(each, ast.Name))
         new = list(found)
         while new:
             more = self._aliases.get(new.pop(), set()) - found
@@ -302,8 +308,8 @@ class Places:
     def _names_of(self) -> Mapping[str, set[str]]:
         """The other names of what a name is bound to by a plain `a = b`."""
         found: dict[str, set[str]] = {}
-        for node in self.program.nodes:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+        for node in self.kinds.nodes[ast.Assign]:
+            if isinstance(node.value, ast.Name):
                 for target in node.targets:
                     if isinstance(target, ast.Name):
                         found.setdefault(target.id, set()).add(node.value.id)
@@ -314,35 +320,40 @@ class Places:
     def _aliases(self) -> Mapping[str, set[str]]:
         """Names through which one thing may be reached: `a = b`, `a = b['c']`, `a = [b]`, `a.append(b)`."""
         found: dict[str, set[str]] = {}
-        for node in self.program.nodes:
-            match node:
-                case ast.Assign(targets=[target], value=value):
-                    pairs = [(_root(target), _root(part)) for part in _parts(value)]
-                case ast.Call(func=ast.Attribute(value=value, attr=attr), args=args) if attr in _PUTTING:
-                    pairs = [(_root(value), part.id) for part in args if isinstance(part, ast.Name)]
-                case _:
-                    continue
-            for one, other in pairs:
-                if one and other:
-                    found.setdefault(one, set()).add(other)
-                    found.setdefault(other, set()).add(one)
+        pairs: list[tuple[str, str]] = []
+        for node in self.kinds.nodes[ast.Assign]:
+            if len(node.targets) == 1:
+                pairs += [(_root(node.targets[0]), _root(part)) for part in _parts(node.value)]
+        for node in self.kinds.nodes[ast.Call]:
+            if isinstance(node.func, ast.Attribute) and node.func.attr in _PUTTING:
+                whole = _root(node.func.value)
+                pairs += [(whole, part.id) for part in node.args if isinstance(part, ast.Name)]
+        for one, other in pairs:
+            if one and other:
+                found.setdefault(one, set()).add(other)
+                found.setdefault(other, set()).add(one)
         return found
 
     def _changed_names(self, node: ast.AST) -> set[str]:
         """Names of what a node may change."""
-        match node:
-            case ast.Subscript(value=value, ctx=ast.Store()):
-                return _names(value)
-            case ast.AugAssign(target=target):
-                return set(chain(target)[:1])
-            case ast.Call(func=ast.Attribute(value=value, attr=attr)):
-                function = facts.METHODS.get(attr)
-                harmless = function is not None and function.pure and attr not in self.kinds.methods
-                return set() if harmless else _names(value)
-            case ast.Call(args=args, keywords=keywords) if self._calls_script(node):
-                arguments = [*args, *(keyword.value for keyword in keywords)]
-                return {part.id for part in arguments if isinstance(part, ast.Name)}
+        if isinstance(node, ast.Subscript):
+            return self._names(node.value) if isinstance(node.ctx, ast.Store) else set()
+        if isinstance(node, ast.AugAssign):
+            return set(chain(node.target)[:1])
+        if not isinstance(node, ast.Call):
+            return set()
+        if isinstance(node.func, ast.Attribute):
+            method = node.func.attr
+            function = facts.METHODS.get(method)
+            harmless = function is not None and function.pure and method not in self.kinds.methods
+            return set() if harmless else self._names(node.func.value)
+        if self._calls_script(node):
+            arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+            return {part.id for part in arguments if isinstance(part, ast.Name)}
         return set()
+
+    def _names(self, root: ast.AST) -> set[str]:
+        return {node.id for node in self.kinds.walk(root) if isinstance(node, ast.Name)}
 
     def _calls_script(self, node: ast.AST) -> bool:
         return (
@@ -355,29 +366,17 @@ class Places:
 def _root(node: ast.AST) -> str:
     """The name a chain of indexes and attributes begins with."""
     for _ in range(_CHAIN):
-        if isinstance(node, ast.Subscript | ast.Attribute):
-            node = node.value
+        if not isinstance(node, _PARTS):
+            break
+        node = node.value
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def _parts(node: ast.expr) -> list[ast.expr]:
     """What a value shares with others: itself, or what is put into it."""
-    if isinstance(node, ast.List | ast.Tuple):
+    if isinstance(node, _LISTS):
         return node.elts
-    return node.values if isinstance(node, ast.Dict | ast.BoolOp) else [node]
-
-
-def _names(root: ast.AST) -> set[str]:
-    return {node.id for node in walk(root) if isinstance(node, ast.Name)}
-
-
-def walk(root: ast.AST) -> Iterator[ast.AST]:
-    """Every node of a part of the tree."""
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(ast.iter_child_nodes(node))
+    return node.values if isinstance(node, _WITH_VALUES) else [node]
 
 
 _JUDGES: Mapping[type[ast.AST], Callable[[Places, Any, Any, int], bool]] = {
