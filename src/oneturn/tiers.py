@@ -40,9 +40,10 @@ def _cpython(options: Options) -> Sandbox:
 
 def _container(options: Options) -> Sandbox:
     from .sandbox.container import ContainerSandbox
+    from .sessions import MOST
 
     runtime = "runsc" if options.isolation == "gvisor" else None
-    return ContainerSandbox(runtime=runtime, imports=options.imports)
+    return ContainerSandbox(runtime=runtime, imports=options.imports, processes=options.runs + MOST)
 
 
 def _remote(options: Options) -> Sandbox:

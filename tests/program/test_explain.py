@@ -216,6 +216,25 @@ def test_failures_of_tools_get_no_hint_about_the_sandbox() -> None:
     assert not any("sandbox" in text or "file" in text for text in (refused, late))
 
 
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        ("cannot import name 'nope' from 'tools'", "Find the tool with runtime.search_tools('...')."),
+        ("cannot import name 'create_issue' from 'tools'", "Did you mean tools.github.create_issue"),
+        ("cannot import name 'list_isues' from 'tools.github' (x)", "Did you mean tools.github.list_issues"),
+        ("No module named 'tools.nope'", "Find the tool with runtime.search_tools('...')."),
+        ("No module named 'tools.slak'", "Did you mean tools.slack.post_message?"),
+        ("No module named 'tools.github'", "Write `from tools import github` and call `github.name(...)`."),
+        ("cannot import name 'find' from 'runtime'", "runtime.search_tools('...')"),
+    ],
+)
+@pytest.mark.parametrize("full_python", [False, True])
+def test_an_import_of_what_is_not_there_gets_what_is(message: str, wanted: str, full_python: bool) -> None:
+    program = parse("1")
+    assert isinstance(program, Program)
+    assert wanted in hint("ImportError", message, None, program, TOOLS, full_python)
+
+
 def test_only_given_names_are_suggested() -> None:
     program = parse("create_issue()")
     assert isinstance(program, Program)

@@ -254,3 +254,32 @@ def test_it_holds_for_an_ordinary_user() -> None:
     )
     assert done.returncode == 0, done.stdout[-4_000:]
     assert "passed" in done.stdout
+
+
+@pytest.fixture
+def in_real_time() -> Iterator[None]:
+    """This thread runs before all others, and so does what it starts."""
+    ordinary = os.sched_getscheduler(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        pytest.skip("this user may not have a real-time priority")
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, ordinary, os.sched_param(0))
+
+
+@pytest.mark.parametrize("way", ["zygote", "bubblewrap"])
+def test_a_host_of_real_time_priority_starts_guests_that_have_none(way: Way, in_real_time: None) -> None:
+    others = family()
+    sandbox = usable(way)
+    run = sandbox.open(Limits(), 1)
+    try:
+        until_blocked(run, run.start(script("await echo(1)")))
+        started = family() - others
+        assert started
+        assert {os.sched_getscheduler(pid) for pid in started} == {os.SCHED_OTHER}
+    finally:
+        run.close()
+        sandbox.close()

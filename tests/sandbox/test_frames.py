@@ -200,7 +200,10 @@ def test_a_value_that_is_none_is_refused(value: str) -> None:
         done(value)
 
 
-@pytest.mark.parametrize("frame", [b"", b"\xff\xfe", "é".encode(), b"[]", b"1", b"{}", b'{"op":"wait"}'])
+@pytest.mark.parametrize(
+    "frame",
+    [b"", b"\xff\xfe", "é".encode(), b"[]", b"1", b"{}", b'{"op":"wait"}', b'{"op":"ready","n":0}{}'],
+)
 def test_what_is_no_frame_is_refused(frame: bytes) -> None:
     with pytest.raises(BadFrame):
         read(frame, LIMITS)

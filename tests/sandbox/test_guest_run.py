@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -187,6 +190,24 @@ def test_frames_arrive_whole_however_they_are_cut() -> None:
     assert found == [b"abc", b"", b"d"]
     channel.close()
     theirs.close()
+
+
+def test_a_frame_that_comes_byte_by_byte_gets_no_more_time() -> None:
+    channel, theirs, _ = pair()
+
+    def drip() -> None:
+        with theirs, contextlib.suppress(OSError):
+            theirs.sendall(struct.pack(">I", 10_000))
+            for _ in range(5_000):  # seconds, and never whole
+                theirs.sendall(b" ")
+                time.sleep(0.001)
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    with pytest.raises(TimeoutError):
+        channel.receive(0.1)
+    channel.close()
+    dripping.join()
 
 
 def test_a_frame_larger_than_any_is_refused_at_once() -> None:

@@ -525,7 +525,7 @@ class TestRefusal:
         text = (inside / "jail.py").read_text()
         for place, code in (("enclose", "ENOMEM"), ("seal", "EAGAIN"), ("enclose", "EPERM")):
             head = next(line for line in text.splitlines() if line.startswith(f"def {place}("))
-            fault = f'{head}\n    raise _refused("A namespace", errno.{code})\n'
+            fault = f'{head}\n    raise refused("A namespace", errno.{code})\n'
             (inside / "jail.py").write_text(text.replace(f"{head}\n", fault))
             monkeypatch.setattr(zygote, "_MAIN", inside / "zygote.py")
             sandbox = CPythonSandbox()
@@ -534,7 +534,8 @@ class TestRefusal:
                     sandbox.open(Limits(), 1)
                     assert (sandbox.way, sandbox.refused[:11]) == ("bubblewrap", "A namespace")
                     continue
-                with pytest.raises(SandboxError) as told:
+                why = {"enclose": "Try again in a moment", "seal": "short of processes"}[place]
+                with pytest.raises(SandboxError, match=why) as told:
                     sandbox.open(Limits(), 1)
                 assert not isinstance(told.value, SandboxUnavailable)
                 assert (sandbox.way, sandbox.refused) == (None, "")

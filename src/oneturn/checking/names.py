@@ -115,7 +115,8 @@ def _problem(
     if not isinstance(failure, Failure):
         return None  # it has come into scope this very moment
     near = scope.nearest(name) if failure.kind == "NameError" else []
-    own = _similar(name, program)
+    # What an import binds looks like itself.
+    own = [] if isinstance(node, ast.ImportFrom) else _similar(name, program)
     if failure.kind == "NameError" and own:
         hint = f"Write {own[0]}."
     elif near:

@@ -295,18 +295,30 @@ def _attribute(error: _Error) -> str:
 def _imports(error: _Error) -> str:
     if match := re.search(r"cannot import name '(\w+)' from '([\w.]+)'", error.message):
         name, module = match.groups()
+        if module.partition(".")[0] == "tools":
+            return _no_tool(f"{module}.{name}", error)
+        if module == "runtime":
+            return "Use runtime.list_tools(), runtime.search_tools('...') or runtime.get_tool_info(name)."
         if error.full_python:
             return f"`{module}` has no `{name}`: check the spelling."
         missing = dialect.attribute_rewrite(f"{module}.{name}") or "write it in plain Python"
         return f"`{module}.{name}` is not available here: {missing}."
-    if match := re.search(r"No module named 'tools\.(\w+)", error.message):
-        return f"Write `from tools import {match[1]}` and call `{match[1]}.name(...)`."
+    if match := re.search(r"No module named 'tools\.((\w+)[\w.]*)", error.message):
+        path, name = match.groups()
+        if any(tool.startswith(f"{path}.") for tool in error.tool_names):
+            return f"Write `from tools import {name}` and call `{path}.name(...)`."
+        return _no_tool(path, error)
     if error.full_python:
         return "Import what the safe part of the standard library has, or call a tool."
     if match := re.search(r"No module named '([\w.]+)'", error.message):
         rewrite = dialect.module_rewrite(match[1])
         return f"`{match[1]}` cannot be imported: {rewrite}." if rewrite else ""
     return ""
+
+
+def _no_tool(name: str, error: _Error) -> str:
+    """For a tool or a namespace that was imported and is not there."""
+    return _near_tools(name, error.tool_names) or "Find the tool with runtime.search_tools('...')."
 
 
 def _time(error: _Error) -> str:

@@ -22,7 +22,7 @@ import resource
 import select
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _PARENT_DEATH_SIGNAL = 1
@@ -34,6 +34,7 @@ _STAGE = "/tmp"  # noqa: S108  there is one on every machine, and only this proc
 
 def main(plan: Mapping[str, Any], arguments: Sequence[str]) -> None:
     """Start bwrap as `plan` says, and watch. `arguments` go to the confined program, after its own."""
+    _join(plan["groups"])
     _forget(plan["loud"])
     # A host that has gone already is no harm: the program finds its input closed before it got any.
     host = os.pidfd_open(os.getppid())
@@ -43,6 +44,28 @@ def main(plan: Mapping[str, Any], arguments: Sequence[str]) -> None:
         os.close(host)
         _enter(plan, watcher, arguments)
     _watch(host, child)
+
+
+def _join(groups: Sequence[str]) -> None:
+    """Into the control groups, and take turns as any process does.
+
+    Whatever priority the host has is inherited: with that of real time a script that computes would starve
+    the machine, and the kernel lets such a process into no group that was given no share of that time.
+    """
+    if os.sched_getscheduler(0) not in (os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_IDLE):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    for path in groups:
+        with _named(path), open(path, "wb", buffering=0) as file:
+            file.write(b"0")  # the writer itself
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Say which file it was, which the kernel's refusal of a write does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"joining the control group was refused: {error.strerror}", path) from None
 
 
 def _watch(host: int, child: int) -> None:

@@ -122,6 +122,16 @@ def fork_into_new_processes(own: int | None = None) -> int:
     return child
 
 
+def give_up_real_time() -> None:
+    """Take turns as any process does, whatever priority the host has, which is inherited.
+
+    A script that computes would starve the machine, and the kernel lets no process of real-time priority
+    into a control group that was given no share of that time.
+    """
+    if os.sched_getscheduler(0) not in (os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_IDLE):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 def die_with_parent() -> None:
     """Let the kernel kill this process when the one that forked it ends."""
     _prctl("Dying with the parent", _SET_DEATH_SIGNAL, signal.SIGKILL)
@@ -157,7 +167,7 @@ def _new_user_namespace(me: int, uid: int, gid: int, *, keep_groups: bool) -> No
     _check("A user namespace", made)
     failed = os.waitstatus_to_exitcode(status)
     if failed:
-        raise _refused("Mapping a user into a namespace", failed)
+        raise refused("Mapping a user into a namespace", failed)
 
 
 def _write_at(folder: int, name: str, text: str) -> None:
@@ -172,7 +182,7 @@ def _become(number: int) -> None:
         os.setresgid(number, number, number)
         os.setresuid(number, number, number)
     except OSError as error:
-        raise _refused(f"Becoming user {number}", error.errno) from None
+        raise refused(f"Becoming user {number}", error.errno) from None
 
 
 def _new_root(shown: Iterable[str], covered: Iterable[str], devices: Iterable[str]) -> None:
@@ -249,7 +259,7 @@ def _drop_capabilities() -> None:
     while _libc.prctl(_DROP_BOUND, *map(ctypes.c_ulong, (number, 0, 0, 0))) == 0:
         number += 1
     if number == 0 or ctypes.get_errno() != errno.EINVAL:  # EINVAL: there are no more of them
-        raise _refused("Dropping capabilities", ctypes.get_errno())
+        raise refused("Dropping capabilities", ctypes.get_errno())
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
     _check("Dropping capabilities", _libc.capset(header, (ctypes.c_uint32 * 6)()))
 
@@ -367,9 +377,10 @@ def _numbered(numbers: Mapping[str, int]) -> int:
 
 def _check(what: str, result: int) -> int:
     if result < 0:
-        raise _refused(what, ctypes.get_errno())
+        raise refused(what, ctypes.get_errno())
     return result
 
 
-def _refused(what: str, code: int | None) -> Refused:
+def refused(what: str, code: int | None) -> Refused:
+    """What the kernel answered, as a sentence."""
     return Refused(f"{what} was refused by this machine: {os.strerror(code or 0)}.", code)

@@ -55,7 +55,8 @@ class Packer:
             self._seen.clear()
         if size > self._bytes:
             raise self._refuse(f"is larger than {self._bytes:,} bytes; send less, or a summary")
-        return _text(packed), nodes
+        # A number needs no encoder, of which one is made for each value.
+        return int.__repr__(packed) if type(packed) is int else _text(packed), nodes
 
     def _refuse(self, why: str) -> ValueError:
         return ValueError(f"{self._what} {why}")
@@ -208,7 +209,8 @@ quoted = json.encoder.encode_basestring_ascii
 
 def read(frame: bytes) -> Any:
     """A frame of the host."""
-    return (_decode_tagged if b'"$"' in frame else _decode)(frame.decode("ascii"))
+    found, _ = (_decode_tagged if b'"$"' in frame else _decode)(frame.decode("ascii"))
+    return found
 
 
 def _untag(found: dict[str, Any]) -> Any:
@@ -229,5 +231,5 @@ _TAGS: dict[str, Callable[..., Any]] = {
     "dict": dict,
 }
 
-_decode = json.JSONDecoder().decode
-_decode_tagged = json.JSONDecoder(object_hook=_untag).decode
+_decode = json.JSONDecoder().raw_decode
+_decode_tagged = json.JSONDecoder(object_hook=_untag).raw_decode

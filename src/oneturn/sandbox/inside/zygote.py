@@ -15,7 +15,7 @@ and serves the control socket:
                               when the child has ended, {"ended": its exit code, negative for a signal}
 
 All of them are JSON, one in a packet. A child that could not be sealed says `refused` on its channel, or
-just ends where the machine was only short of something, so that the host tries another.
+ends with the code 75 where the machine was only short of something, so that the host tries another.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ _LARGEST = 1 << 20  # bytes of the spec
 _MOST_DESCRIPTORS = 16  # of one request
 _CHANNEL = 3  # the only descriptor of a child
 _DESCRIPTORS = 1 << 16  # of the zygote, which has two for each child
+_SHORT = 75  # the exit code of a child for which the machine was short of something
 _FIRST_TO_GO = b"1000"  # when the machine runs out of memory
 # Libraries for arithmetic start a thread for each core unless told otherwise, and a process with threads
 # cannot be forked safely.
@@ -71,6 +72,7 @@ def main() -> None:
     # A host may ignore or block signals, and that is inherited.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    jail.give_up_real_time()
     packet, descriptors, _, _ = socket.recv_fds(control, _LARGEST, 1)
     if not packet:
         return
@@ -264,14 +266,13 @@ def _child(
     status = 1
     try:
         try:
-            for group in groups:
-                os.write(group, b"0")  # the writer itself
+            _join(groups)
             channel = _keep(channel)
             jail.die_with_parent()
             jail.seal(spec)
         except (jail.Refused, OSError) as error:
             if _passing(error):
-                os._exit(status)
+                os._exit(_SHORT)
             frame = json.dumps({"op": "refused", "n": 0, "why": str(error)}).encode()
             os.write(channel, len(frame).to_bytes(4, "big") + frame)
         else:
@@ -279,6 +280,14 @@ def _child(
             status = 0
     finally:
         os._exit(status)
+
+
+def _join(groups: list[int]) -> None:
+    for group in groups:
+        try:
+            os.write(group, b"0")  # the writer itself
+        except OSError as error:
+            raise jail.refused("Joining a control group", error.errno) from None
 
 
 def _keep(channel: int) -> int:

@@ -118,7 +118,7 @@ def command(
         program: Its path, as the jail sees it, and its arguments. Further ones may be appended.
         syscalls: A filter that is in force before the program starts, see `jail.seccomp.WORKER`.
         environment: All there is of it; empty by default.
-        group: A control group that everything joins before anything else.
+        group: A control group that everything joins before anything else of the jail is made.
         sealing: Whether the program puts up the last walls by itself (`inside/jail.py`), for which it keeps
             one capability inside the jail until it has done so.
         loud: Whether standard error is inherited after all, to find out what is wrong.
@@ -135,24 +135,28 @@ def command(
         "seccomp": base64.b64encode(syscalls).decode(),
         "user": GUEST_ID if os.getuid() == 0 else None,
         "files": _FILES,
+        "groups": [] if group is None else sorted({f"{at}/cgroup.procs" for at in group.folders.values()}),
         "command": list(program),
         "loud": loud,
     }
     enter = shlex.join([sys.executable, "-I", "-S", "-B", str(_INSIDE / "enter.py"), json.dumps(plan)])
-    lists = (
-        [] if group is None else sorted({str(folder / "cgroup.procs") for folder in group.folders.values()})
-    )
-    joined = "".join(f"echo 0 >{shlex.quote(path)} && " for path in lists)
-    return ["/bin/sh", "-c", f'{joined}exec {enter} "$@"', "oneturn"]
+    return ["/bin/sh", "-c", f'exec {enter} "$@"', "oneturn"]
 
 
-def trial(root: Root, program: Sequence[str], *, syscalls: bytes = b"", sealing: bool = False) -> None:
+def trial(
+    root: Root,
+    program: Sequence[str],
+    *,
+    syscalls: bytes = b"",
+    group: Cgroup | None = None,
+    sealing: bool = False,
+) -> None:
     """Run a program that does nothing in a jail, to learn whether there can be one.
 
     Raises:
         SandboxUnavailable: There cannot; the text says what the machine refuses.
     """
-    line = command(root, program, syscalls=syscalls, sealing=sealing, loud=True)
+    line = command(root, program, syscalls=syscalls, group=group, sealing=sealing, loud=True)
     try:
         done = subprocess.run(  # noqa: S603 (made by us)
             line, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False
@@ -208,7 +212,12 @@ class BubblewrapJail:
         self._executable = os.path.realpath(spec.interpreter.executable)
         shown = (*spec.shown, self._executable, *libraries(Path(self._executable)), str(_INSIDE))
         self._root = Root(shown, spec.covered, DEVICES, spec.scratch)
-        trial(self._root, [self._executable, *_PYTHON, "-c", ""], sealing=True)
+        group = self._group(0)
+        try:
+            trial(self._root, [self._executable, *_PYTHON, "-c", ""], group=group, sealing=True)
+        finally:
+            if group is not None:
+                group.remove()
 
     @property
     def grouped(self) -> bool:
@@ -225,11 +234,7 @@ class BubblewrapJail:
         Raises:
             SandboxError: No guest could be started; a retry is safe.
         """
-        spec = self._spec
-        group = None
-        if self._groups is not None:
-            room = memory + spec.scratch + _OWN_MEMORY
-            group = self._groups.new(memory=room, processes=spec.threads + _OWN_PROCESSES)
+        group = self._group(memory)
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -253,6 +258,12 @@ class BubblewrapJail:
 
     def close(self) -> None:
         """Nothing is kept between guests."""
+
+    def _group(self, memory: int) -> Cgroup | None:
+        if self._groups is None:
+            return None
+        room = memory + self._spec.scratch + _OWN_MEMORY
+        return self._groups.new(memory=room, processes=self._spec.threads + _OWN_PROCESSES)
 
     def _command(self, group: Cgroup | None) -> list[str]:
         line = [self._executable, *_PYTHON, str(_INSIDE / "alone.py"), json.dumps(self._spec.to_json())]

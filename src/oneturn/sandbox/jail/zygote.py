@@ -34,6 +34,7 @@ _FORKING = 20.0  # seconds until a guest must be there, on a machine under load
 _DYING = 10.0  # seconds until a killed process must be gone
 _LINGERING = 1.0  # seconds a process may take to end after it has closed its channel
 _PACKET = 4096
+_SHORT = 75  # as `inside/zygote.py` has it
 
 
 class Guest:
@@ -117,6 +118,8 @@ class Guest:
         if "ended" not in told:
             return "was lost with the process it was forked from"
         code = told["ended"]
+        if code == _SHORT:
+            return "ended with status 75, which says that the machine is short of processes or descriptors"
         if code >= 0:
             return f"ended by itself, with status {code}"
         if code == -signal.SIGKILL:
