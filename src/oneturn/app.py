@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .errors import ConfigError, SourceError
 from .options import Options, SearchMode, cache_rules, limits_for
+from .runs import Runs
 from .synchronous import Synchronous
 from .toolbox import Toolbox
 from .tools.catalog import Catalog
 from .tools.function import FunctionSource
 from .tools.scope import Allow, AllowLike, Scope, allow_from_env, patterns
 from .types import (
+    ApprovalMode,
     CacheRule,
     Effect,
     IsolationLevel,
@@ -30,7 +32,7 @@ from .types import (
 if TYPE_CHECKING:
     from .checking import Checked, Checker
     from .gate.cache import ResultCache
-    from .journal.artifacts import Artifact
+    from .order import Approver
     from .runtime import Runtime
     from .sandbox.base import Sandbox
     from .tools.search import Embedder, SearchIndex, SearchResult
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 _VIEWS = 64  # allow-lists whose scope and search index are kept
 
 
-class CodeMode(Synchronous, Toolbox):
+class CodeMode(Runs, Synchronous, Toolbox):
     """Your tools, behind one gate, for scripts a model writes.
 
     ```python
@@ -72,6 +74,13 @@ class CodeMode(Synchronous, Toolbox):
         lock: File of pinned definitions, see `oneturn tools pin`.
         journal: Where runs are recorded: a file, or the URL of a Postgres database; when not given,
             `journal.db` in the state folder, or memory without one. False records nothing.
+        approve: Calls of which effects need a person's approval: `never`, `destructive` ones, all `writes`,
+            or `always`. The environment variable `ONETURN_AUTO_APPROVE` names tools that are approved
+            beforehand; a destructive one only by its full name.
+        approvals: By tool name or glob: whether its calls need approval, whatever their effect.
+        approver: Asked for approval while the run waits; see `oneturn.Approver`. What nobody decides
+            about there puts the run aside until somebody does.
+        approval_timeout: Seconds until what nobody has decided is denied; never when not given.
         runs: Runs at once; more of them queue.
         sandbox: Where scripts run: `auto` takes the fastest place that runs each of them exactly right;
             or `monty`, `cpython`, `container`, `remote`, or a `Sandbox` of your own.
@@ -100,6 +109,10 @@ class CodeMode(Synchronous, Toolbox):
         state: Path | str | None = None,
         lock: Path | str | None = None,
         journal: Path | str | bool = True,
+        approve: ApprovalMode = "destructive",
+        approvals: Mapping[str, bool] | None = None,
+        approver: Approver | None = None,
+        approval_timeout: float | None = None,
         runs: int = 32,
         sandbox: SandboxChoice | Sandbox = "auto",
         isolation: IsolationLevel = "interpreter",
@@ -125,6 +138,10 @@ class CodeMode(Synchronous, Toolbox):
             state=Path(state) if state is not None else None,
             lock=Path(lock) if lock is not None else None,
             journal=journal,
+            approve=approve,
+            approvals=dict(approvals or {}),
+            approver=approver,
+            approval_timeout=approval_timeout,
             sandbox=sandbox,
             isolation=isolation,
             imports=tuple(imports),
@@ -247,6 +264,9 @@ class CodeMode(Synchronous, Toolbox):
             runs=options.runs,
             cache=self._cache,
             journal=options.open_journal(redactor.known if redactor.knows else None),
+            approval=options.approval_guard(os.environ.get("ONETURN_AUTO_APPROVE")),
+            approver=options.approver,
+            approval_timeout=options.approval_timeout,
         )
 
     async def _opened(self) -> Runtime:
@@ -293,6 +313,7 @@ class CodeMode(Synchronous, Toolbox):
         sandbox: SandboxChoice | None = None,
         session: str = "",
         seed: int | None = None,
+        approver: Approver | None = None,
     ) -> Outcome:
         """Run a script and return its outcome; what goes wrong in the script is in it.
 
@@ -306,6 +327,7 @@ class CodeMode(Synchronous, Toolbox):
             sandbox: Instead of the app's own choice; the app's isolation level still holds.
             session: A name under which variables are kept from one script to the next.
             seed: What the script's randomness comes from; drawn when not given.
+            approver: Asked for approval instead of the app's own.
 
         Raises:
             ConfigError: The timeout is not positive, or `allow` names `tools` or `runtime`.
@@ -326,6 +348,7 @@ class CodeMode(Synchronous, Toolbox):
             session,
             seed,
             patterns(allow),
+            approver,
         )
         return await runtime.execute(order)
 
@@ -341,6 +364,7 @@ class CodeMode(Synchronous, Toolbox):
         timeout: float | None = None,
         allow: AllowLike = "*",
         caller: str = "local",
+        approver: Approver | None = None,
     ) -> Outcome:
         """Make one call without a script, through the same gate. Raises as `execute` does."""
         runtime = await self._opened()
@@ -350,6 +374,8 @@ class CodeMode(Synchronous, Toolbox):
             view=self.view(allow),
             limits=limits_for(self.limits, timeout),
             caller=caller,
+            allow=patterns(allow),
+            approver=approver,
         )
 
     async def check(self, code: str, *, allow: AllowLike = "*") -> Checked:
@@ -364,35 +390,6 @@ class CodeMode(Synchronous, Toolbox):
         """
         await self._opened()
         return await asyncio.to_thread(self.view(allow).check_code, code, self._options.importable)
-
-    @property
-    def running(self) -> tuple[str, ...]:
-        """The ids of the runs under way."""
-        return self._runtime.running if self._runtime is not None else ()
-
-    def cancel(self, run_id: str) -> bool:
-        """Stop a run: its `execute` returns an outcome that says `cancelled` and what was called.
-
-        False when no such run is under way. Call it on the app's own event loop.
-        """
-        return self._runtime is not None and self._runtime.cancel(run_id)
-
-    async def resume(self, run_id: str, *, caller: str = "local") -> Outcome:
-        """Go on with a run that was interrupted, from where its record ends.
-
-        The script is run again from its start with the answers on record, in their order, and goes on
-        from there. Calls that were sent and have no answer on record are sent again when that is safe (reads,
-        and tools that are `idempotent`); for others the script gets an error that says their fate is
-        unknown. The outcome of a run that is over is returned as it is on record.
-
-        Raises:
-            RunNotFound: There is no such run of this caller.
-            RunBusy: It is under way, here or in another process.
-            JournalCorrupt: Its record was changed since it was written.
-            Diverged: A tool it called is defined in another way now, or it did something else this time.
-            JournalError: This app keeps no journal, or the run cannot be taken up again.
-        """
-        return await (await self._opened()).resume(run_id, caller=caller, view_of=self.view)
 
     def view(self, allow: AllowLike = "*") -> View:
         """What a caller with this allow-list can see. Cached until the catalog changes."""
@@ -473,7 +470,3 @@ class CodeMode(Synchronous, Toolbox):
         return self.view(allow).search(
             queries, limit, effect=effect, namespace=namespace, source=source, label=label
         )
-
-    async def artifact(self, artifact_id: str, *, caller: str = "local") -> Artifact:
-        """An artifact a run of this caller left behind. Raises ArtifactNotFound."""
-        return (await self._opened()).artifact(artifact_id, caller=caller)

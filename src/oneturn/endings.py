@@ -84,7 +84,7 @@ def outcome_of(run_id: str, past: Past) -> Outcome:
     lines = str(began["code"]).split("\n")
     late = {entry[0]: entry for entry in ended.get("calls", ())}
     calls = [_settled(recorded(call, call.position), late.get(call.id)) for call in past.calls.values()]
-    status: RunStatus = ended.get("status", "running")
+    status: RunStatus = ended.get("status", "waiting" if past.waits else "running")
     return Outcome(
         run_id=run_id,
         status=status,

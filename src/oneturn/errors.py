@@ -16,6 +16,7 @@
     │   ├── RunBusy                          another process has the run; it goes on there
     │   ├── RunNotFound (also LookupError)   no such run, or it belongs to another caller
     │   └── JournalCorrupt                   what is recorded was changed; nothing of it is used
+    ├── DecisionRefused                      a word on an approval was not taken; it stands as it was
     ├── Diverged                             a run that was resumed did not do what it did before
     └── ArtifactNotFound (also LookupError)  no such artifact, or it belongs to another caller
 
@@ -88,6 +89,10 @@ class RunNotFound(JournalError, LookupError):
 
 class JournalCorrupt(JournalError):
     """What is recorded of a run was changed after it was written. Nothing of it is used."""
+
+
+class DecisionRefused(OneturnError):
+    """A decision was not taken: there is no such approval, it is decided or expired, or it is one's own."""
 
 
 class Diverged(OneturnError):

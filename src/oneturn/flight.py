@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from .gate import Allowed, Dispatcher, Reply
+from .order import Approver
 from .records import Records
 from .tools.base import CallInfo, Source
-from .types import Answer, Call, Limits
+from .types import Answer, Approval, Call, Decision, Limits
+
+log = logging.getLogger("oneturn.run")
 
 CANCEL_PATIENCE = 1.0  # seconds a cancelled call may take to stop
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was said about a call that waits for a person's word; None when nobody decided."""
+
+    call_id: int
+    decision: Decision | None
 
 
 class Flight:
@@ -35,7 +49,7 @@ class Flight:
         dispatcher: Dispatcher,
         limits: Limits,
         records: Records,
-        inbox: queue.SimpleQueue[Reply | Answer],
+        inbox: queue.SimpleQueue[Reply | Answer | Decided],
         wake: asyncio.Event,
         run: str,
         caller: str,
@@ -53,6 +67,7 @@ class Flight:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._sent: dict[int, float] = {}
         self._let_go: set[int] = set()
+        self._asking: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(limits.concurrent_calls)
 
     @property
@@ -73,6 +88,34 @@ class Flight:
         """Start an `asyncio.sleep` of the script."""
         self._start(call.id, self._sleep(call))
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call or a pause is under way."""
+        return any(not task.done() for task in self._tasks.values())
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody is being asked for their word."""
+        return bool(self._asking)
+
+    def ask(self, approvals: Sequence[Approval], approver: Approver) -> None:
+        """Ask for a person's word on calls; what they say comes as `Decided`, one for each."""
+        task = self._loop.create_task(self._ask(approvals, approver))
+        self._asking.add(task)
+
+    async def _ask(self, approvals: Sequence[Approval], approver: Approver) -> None:
+        decisions: Sequence[Decision | None] = ()
+        try:
+            decisions = await approver(approvals)
+        except Exception:  # an approver is somebody's code; a run can still be decided about later
+            log.exception("the approver of %s failed", self._run)
+        task = asyncio.current_task()
+        assert task is not None
+        self._asking.discard(task)
+        for approval, decision in zip_longest(approvals, decisions[: len(approvals)]):
+            self._inbox.put(Decided(approval.call_id, decision))
+        self._wake.set()
+
     def drop(self, call_id: int) -> None:
         """The script no longer waits for this one.
 
@@ -89,6 +132,8 @@ class Flight:
         """Cancel everything that is under way."""
         for call_id in list(self._tasks):
             self._cancel(call_id)
+        for task in self._asking:
+            task.cancel()
 
     async def settle(self, *, in_flight: bool) -> None:
         """Let calls that change the world finish if there is time; cancel all the rest.
@@ -102,6 +147,8 @@ class Flight:
             for call_id, task in open_tasks.items()
             if call_id in self._sent and self._records.changes_the_world(call_id)
         ]
+        for asking in self._asking:
+            asking.cancel()
         left, unfinished = self.left, set(open_tasks)
         if in_flight and changing and left > 0:
             for call_id, task in open_tasks.items():

@@ -8,18 +8,18 @@ run's worker thread uses this, but for `ended`, which comes after it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .errors import Diverged, JournalError
-from .gate import Allowed, Cached, Refused, Reply
-from .journal.events import answer_body, digest, failure_body, place_body
+from .gate import Allowed, Asked, Cached, Refused, Reply
+from .journal.events import answer_body, decision_body, digest, failure_body, place_body
 from .journal.past import Past, PastCall
 from .order import Order
 from .sandbox.base import Script
 from .sandbox.router import Route
-from .types import Answer, Call, CallRecord, Finished, Limits, Outcome, ScriptError, Tool
+from .types import Answer, Approval, Call, CallRecord, Decision, Finished, Limits, Outcome, ScriptError, Tool
 
 if TYPE_CHECKING:
     from .journal.writer import Recording
@@ -48,6 +48,7 @@ class History:
         self._asked: dict[int, Call] = {}
         self._open: dict[int, tuple[Call, PastCall]] = {}
         self._settled: set[int] = set()  # calls whose end is on record
+        self._digests: dict[int, str] = {}  # of calls that go through the gate again, perhaps edited
         self._unsynced = False
         self.is_live = past is None
 
@@ -78,6 +79,7 @@ class History:
                 )
         if past.answer is None:
             self._open[call.id] = (call, past)
+            self._digests[call.id] = past.digest
         else:
             self._settled.add(call.id)
         return past
@@ -106,6 +108,16 @@ class History:
         self.is_live = True
         left, self._open = list(self._open.values()), {}
         return left
+
+    @property
+    def calls(self) -> Collection[PastCall]:
+        """The calls on record."""
+        return self._past.calls.values() if self._past is not None else ()
+
+    @property
+    def decisions(self) -> Mapping[int, Decision]:
+        """What people said about calls, by the record."""
+        return self._past.decided if self._past is not None else {}
 
     @property
     def used(self) -> float:
@@ -167,8 +179,36 @@ class History:
             return
         body = self._call_body(verdict.call, verdict.tool, "allowed")
         body["arguments"] = verdict.arguments
+        if verdict.granted:
+            body["granted"] = True
         self._recording.note("called", body, large="arguments")
         self._unsynced = self._unsynced or verdict.tool.effect != "read"
+
+    def asked(self, verdict: Asked) -> None:
+        """A call waits for a person's word."""
+        if self._recording is None:
+            return
+        body = self._call_body(verdict.call, verdict.tool, "asked")
+        self._digests[verdict.call.id] = body["digest"]
+        body["arguments"] = verdict.arguments
+        self._recording.note("called", body, large="arguments")
+        self._unsynced = True
+
+    def decided(self, call_id: int, decision: Decision) -> None:
+        """Somebody decided about a call."""
+        if self._recording is not None:
+            self._recording.note("decided", {"id": call_id, **decision_body(decision)}, large="arguments")
+            self._unsynced = True
+
+    def waiting(self, approvals: Sequence[Approval]) -> None:
+        """The run is put aside until somebody decides; durable when this returns. Raises JournalError."""
+        if self._recording is None:
+            return
+        for approval in approvals:
+            self._recording.ask(approval)
+        self._recording.is_now("waiting", {"waits": len(approvals)})
+        self._recording.note("waiting", {"calls": [approval.call_id for approval in approvals]})
+        self._recording.sync()
 
     def cached(self, verdict: Cached, answer: Answer, size: int) -> None:
         """A call was answered from the cache."""
@@ -197,11 +237,12 @@ class History:
         self._recording.note("answered", body, large="value" if answer.failure is None else "")
         self._unsynced = self._unsynced or reply.allowed.tool.effect != "read"
 
-    def in_doubt(self, answer: Answer) -> None:
-        """A call on record without an answer is not sent again: the script is told that."""
+    def told(self, answer: Answer, *, in_doubt: bool = False) -> None:
+        """The script is told of a denial, or that the fate of a call is unknown."""
         if self._recording is not None:
             self._settled.add(answer.call_id)
-            self._recording.note("answered", {"id": answer.call_id, **answer_body(answer), "in_doubt": True})
+            body = {"id": answer.call_id, **answer_body(answer), "in_doubt": in_doubt}
+            self._recording.note("answered", body)
             self._unsynced = True
 
     def asks(self, call: Call) -> None:
@@ -268,7 +309,7 @@ class History:
         return {
             "id": call.id,
             "name": call.name,
-            "digest": digest(call, self._limits),
+            "digest": self._digests.pop(call.id, "") or digest(call, self._limits),
             "verdict": verdict,
             "tool": tool.name if tool else call.name,
             "effect": tool.effect if tool else "destructive",

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .errors import ConfigError
-from .types import CacheRule, Effect, IsolationLevel, Limits, ResultRule, SandboxChoice
+from .tools.scope import Allow, AllowLike
+from .types import ApprovalMode, CacheRule, Effect, IsolationLevel, Limits, ResultRule, SandboxChoice
 
 if TYPE_CHECKING:
+    from .gate.approval import ApprovalGuard
     from .journal.writer import Journal
+    from .order import Approver
     from .sandbox.base import Sandbox
     from .tools.search import Embedder
 
@@ -42,14 +45,19 @@ class Options:
     state: Path | None = None
     lock: Path | None = None
     journal: Path | str | bool = True
+    approve: ApprovalMode = "destructive"
+    approvals: Mapping[str, bool] = field(default_factory=dict)
+    approver: Approver | None = None
+    approval_timeout: float | None = None
     sandbox: SandboxChoice | Sandbox = "auto"
     isolation: IsolationLevel = "interpreter"
     imports: tuple[str, ...] = ()
     python: Path | None = None
 
     def __post_init__(self) -> None:
-        """Raises ConfigError when there is no such way to search, no such sandbox or no such level."""
-        for name, kinds in (("sandbox", SandboxChoice), ("isolation", IsolationLevel)):
+        """Raises ConfigError when there is no such way to search or approve, no such sandbox or level."""
+        named = (("sandbox", SandboxChoice), ("isolation", IsolationLevel), ("approve", ApprovalMode))
+        for name, kinds in named:
             given = getattr(self, name)
             if isinstance(given, str) and given not in get_args(kinds):
                 raise ConfigError(f"{name} is {given!r}; use one of {', '.join(get_args(kinds))}.")
@@ -78,6 +86,16 @@ class Options:
         if isinstance(self.search, str):
             return StaticEmbedder() if self.search == "hybrid" else None
         return self.search
+
+    def approval_guard(self, auto: AllowLike) -> ApprovalGuard:
+        """The guard of these options. Raises ConfigError when a rule is none.
+
+        Args:
+            auto: Tools approved beforehand.
+        """
+        from .gate.approval import ApprovalGuard
+
+        return ApprovalGuard(self.approve, self.approvals, Allow.of(auto))
 
     def open_journal(self, clean: Callable[[str], str] | None) -> Journal | None:
         """The journal of these options; None when there is to be none.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,15 @@ from .journal.artifacts import ArtifactStore
 from .sandbox.router import Router
 from .sessions import Sessions
 from .tools.base import Blob, Source
-from .types import Limits, SandboxChoice, Tool
+from .types import Approval, Decision, Limits, SandboxChoice, Tool
 from .view import View
 
 if TYPE_CHECKING:
     from .journal.writer import Journal, Recording
+
+
+Approver = Callable[[Sequence[Approval]], Awaitable[Sequence[Decision | None]]]
+"""Asked for a person's word on calls that wait together; None for each that nobody decides here and now."""
 
 
 @dataclass(slots=True)
@@ -35,6 +39,10 @@ class Parts:
     artifacts: ArtifactStore
     threads: ThreadPoolExecutor
     journal: Journal | None = None
+    approver: Approver | None = None
+    """Is asked for a person's word while the run waits, when an order brings none of its own."""
+    patience: float | None = None
+    """Seconds until what nobody has decided is denied; never when None."""
     _pins: dict[str, tuple[Tool, str]] = field(default_factory=dict)
 
     def record(self, run: str, caller: str) -> Recording | None:
@@ -73,9 +81,11 @@ class Order:
     """What its randomness comes from; drawn when not given."""
     allow: tuple[str, ...] = ("*",)
     """The allow-list `view` was made for: on record, so that the run can be taken up again."""
+    approver: Approver | None = None
+    """Is asked for a person's word; the runtime's own when there is none."""
 
     @classmethod
-    def of(cls, began: Mapping[str, Any], view: View) -> Order:
+    def of(cls, began: Mapping[str, Any], view: View, approver: Approver | None = None) -> Order:
         """The order of a run that is on record, by its first event."""
         return cls(
             began["code"],
@@ -86,4 +96,5 @@ class Order:
             began["session"],
             began["seed"],
             tuple(began["allow"]),
+            approver,
         )

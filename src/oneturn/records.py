@@ -80,7 +80,9 @@ def recorded(past: PastCall, position: Position | None) -> CallRecord:
     failure = past.answer.failure if past.answer else None
     error = failure.message if failure else ""
     status: CallStatus = "failed" if failure else "ok"
-    if past.answer is None:
+    if past.verdict == "asked":
+        status = "waiting" if past.answer is None else "refused"
+    elif past.answer is None:
         status, error = "unknown", IN_DOUBT if past.effect != "read" else ""
     elif past.in_doubt:
         status = "unknown"

@@ -9,28 +9,30 @@ thread. The event loop does nothing that grows with the size of a script or a va
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .drive import Drive
+from .drive import Drive, new_id
 from .endings import CANCELLED, outcome_of
 from .errors import JournalError, SandboxBusy, SandboxClosed
 from .flight import CANCEL_PATIENCE
-from .gate import Cached, Context, Dispatcher, Gate, Refused, Reply
+from .gate import Allowed, Asked, Cached, Context, Dispatcher, Gate, Refused, Reply, Verdict
 from .gate.base import Budget
+from .history import History
 from .journal.artifacts import Artifact, ArtifactStore
 from .journal.past import Past
-from .order import Order, Parts
+from .order import Approver, Order, Parts
 from .sandbox.router import Router
 from .sessions import Sessions
-from .tools.base import Result, Source
-from .types import Answer, Call, CallRecord, Failure, Limits, Outcome, RunStatus, ScriptError
+from .tools.base import CallInfo, Result, Source
+from .types import Answer, Call, CallRecord, Failure, Finished, Limits, Outcome, RunStatus, ScriptError
 from .view import View
 
 if TYPE_CHECKING:
+    from .gate.approval import ApprovalGuard
     from .gate.cache import ResultCache
     from .journal.writer import Journal
 
@@ -48,6 +50,9 @@ class Runtime:
         patience: Seconds a run waits for a place before SandboxBusy.
         cache: Answers calls from earlier results, a `gate.cache.ResultCache`; none when not given.
         journal: Where runs are recorded; nowhere when not given. It is closed with the runtime.
+        approval: Says which calls need a person's word; none when not given.
+        approver: Asked for it, while the run waits; a run that nobody decides about is put aside.
+        approval_timeout: Seconds until what nobody has decided is denied; never when None.
     """
 
     def __init__(
@@ -62,11 +67,25 @@ class Runtime:
         patience: float = 30.0,
         cache: ResultCache | None = None,
         journal: Journal | None = None,
+        approval: ApprovalGuard | None = None,
+        approver: Approver | None = None,
+        approval_timeout: float | None = None,
     ) -> None:
         threads = ThreadPoolExecutor(runs, thread_name_prefix="oneturn-run")
         sessions = Sessions(router.for_session)
-        gate = Gate(cache)
-        self.parts = Parts(router, sessions, gate, dispatcher, sources, artifacts, threads, journal)
+        gate = Gate(cache, approval)
+        self.parts = Parts(
+            router,
+            sessions,
+            gate,
+            dispatcher,
+            sources,
+            artifacts,
+            threads,
+            journal,
+            approver,
+            approval_timeout,
+        )
         self._sweep: asyncio.TimerHandle | None = None
         self._places = asyncio.Semaphore(runs)
         self._queue = queue
@@ -74,7 +93,7 @@ class Runtime:
         self._waiting = 0
         self._closed = False
         self._drives: dict[str, Drive] = {}
-        self._calls: set[asyncio.Task[tuple[Answer, CallRecord]]] = set()
+        self._calls: set[asyncio.Task[tuple[Answer, CallRecord] | None]] = set()
         self._dropped: set[asyncio.Task[Any]] = set()
 
     async def execute(self, order: Order) -> Outcome:
@@ -86,14 +105,19 @@ class Runtime:
         """
         await self._take_place()
         try:
-            return await self._drive(Drive(self.parts, order, asyncio.get_running_loop()))
+            return await self._drive(Drive(self.parts, order))
         finally:
             self._places.release()
             if order.session and self._sweep is None and not self._closed:
                 self._sweep_later()
 
     async def resume(
-        self, run_id: str, *, caller: str, view_of: Callable[[tuple[str, ...]], View]
+        self,
+        run_id: str,
+        *,
+        caller: str,
+        view_of: Callable[[tuple[str, ...]], View],
+        approver: Approver | None = None,
     ) -> Outcome:
         """Go on with a run that was interrupted; the outcome of one that is over is what is on record.
 
@@ -101,6 +125,7 @@ class Runtime:
             run_id: The run.
             caller: Whose it must be.
             view_of: What an allow-list lets its caller see.
+            approver: As for `execute`.
 
         Raises:
             RunNotFound: There is no such run of this caller.
@@ -110,9 +135,7 @@ class Runtime:
             JournalError: Nothing is recorded here, or it cannot be taken up again.
             SandboxError: As `execute`.
         """
-        journal = self.parts.journal
-        if journal is None:
-            raise JournalError("This app keeps no journal, so no run can be taken up again; give it one.")
+        journal = self.journal
         await self._take_place()
         try:
             _, events = await asyncio.to_thread(journal.read, run_id, caller=caller)
@@ -120,13 +143,24 @@ class Runtime:
             if past.ended is not None:
                 return outcome_of(run_id, past)
             _must_stand_alone(run_id, past)
+            if past.waits and approver is None and self.parts.approver is None:
+                pending = await asyncio.to_thread(journal.approvals.undecided, run_id)
+                if pending and len(pending) == len(past.waits):
+                    return replace(outcome_of(run_id, past), pending=pending)
             recording, events = await asyncio.to_thread(journal.take, run_id, caller=caller)
             past = Past.of(events)
-            order = Order.of(past.began, view_of(tuple(past.began["allow"])))
-            drive = Drive(self.parts, order, asyncio.get_running_loop(), (recording, past))
+            order = Order.of(past.began, view_of(tuple(past.began["allow"])), approver)
+            drive = Drive(self.parts, order, (recording, past))
             return await self._drive(drive)
         finally:
             self._places.release()
+
+    @property
+    def journal(self) -> Journal:
+        """Where runs are recorded. Raises JournalError when they are not."""
+        if self.parts.journal is None:
+            raise JournalError("This app keeps no journal, so no run can be taken up again; give it one.")
+        return self.parts.journal
 
     async def _drive(self, drive: Drive) -> Outcome:
         self._drives[drive.id] = drive
@@ -137,17 +171,32 @@ class Runtime:
             drive.over.set()
 
     async def call(
-        self, name: str, arguments: Mapping[str, Any], *, view: View, limits: Limits, caller: str
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        view: View,
+        limits: Limits,
+        caller: str,
+        allow: tuple[str, ...] = ("*",),
+        approver: Approver | None = None,
     ) -> Outcome:
-        """Make one call without a script, through the same gate; a run of one call. Raises as `execute`."""
+        """Make one call without a script, through the same gate; a run of one call. Raises as `execute`.
+
+        A call that needs approval becomes a script of that one call, which can wait for it.
+        """
         await self._take_place()
-        run_id = f"run_{secrets.token_hex(8)}"
-        call = Call(0, "tool", name.removeprefix("tools."), (), arguments)
-        work = asyncio.get_running_loop().create_task(self._call(call, view, limits, caller))
+        run_id = new_id()
+        name = name.removeprefix("tools.")
+        script = f"await tools.{name}(**{dict(arguments)!r})"
+        order = Order(script, view, limits, caller, allow=allow, approver=approver)
+        history = History(self.parts.record(run_id, caller), None, limits, self.parts.pin)
+        call = Call(0, "tool", name, (), arguments)
+        work = asyncio.get_running_loop().create_task(self._call(run_id, call, order, history))
         self._calls.add(work)
         began = time.monotonic()
         try:
-            answer, record = await asyncio.shield(work)
+            made = await asyncio.shield(work)
         except asyncio.CancelledError:
             self._let_go(work)
             await asyncio.wait([work], timeout=CANCEL_PATIENCE)
@@ -156,9 +205,13 @@ class Runtime:
             self._calls.discard(work)
             self._dropped.discard(work)
             self._places.release()
+            history.close()
+        if made is None:
+            return await self.execute(order)
+        answer, record = made
         failure = answer.failure
         status: RunStatus = "failed" if failure else "succeeded"
-        return Outcome(
+        outcome = Outcome(
             run_id,
             "cancelled" if failure and failure.kind == CANCELLED.kind else status,
             value=answer.value,
@@ -167,17 +220,42 @@ class Runtime:
             seconds=time.monotonic() - began,
             caller=caller,
         )
+        history.ended(outcome)
+        history.close()
+        return outcome
 
-    async def _call(self, call: Call, view: View, limits: Limits, caller: str) -> tuple[Answer, CallRecord]:
-        parts, loop = self.parts, asyncio.get_running_loop()
-        context = Context(view.scope, limits, Budget(), caller)
-        verdict = await loop.run_in_executor(parts.threads, parts.gate.decide, call, context)
+    async def _call(
+        self, run_id: str, call: Call, order: Order, history: History
+    ) -> tuple[Answer, CallRecord] | None:
+        """What came of a call; None when it needs approval first, in which case nothing is on record."""
+        parts, loop, limits = self.parts, asyncio.get_running_loop(), order.limits
+        context = Context(order.view.scope, limits, Budget(), order.caller)
+
+        def decide() -> Verdict:
+            verdict = parts.gate.decide(call, context)
+            if not isinstance(verdict, Asked):
+                history.began(order, 0, None, None, ())
+            if isinstance(verdict, Allowed):
+                history.allowed(verdict)
+                history.sync()
+            elif isinstance(verdict, Refused):
+                history.refused(verdict)
+            return verdict
+
+        verdict = await loop.run_in_executor(parts.threads, decide)
+        if isinstance(verdict, Asked):
+            return None
         if isinstance(verdict, Refused):
             return Answer(0, failure=verdict.failure), verdict.record()
         if isinstance(verdict, Cached):
-            answer = await loop.run_in_executor(
-                parts.threads, parts.dispatcher.recall, verdict, limits, context.budget
-            )
+            cached = verdict
+
+            def recall() -> Answer:
+                answer = parts.dispatcher.recall(cached, limits, context.budget)
+                history.cached(cached, answer, context.budget.result_bytes)
+                return answer
+
+            answer = await loop.run_in_executor(parts.threads, recall)
             return answer, verdict.record(answer.failure)
         tool = verdict.tool
         try:
@@ -186,6 +264,7 @@ class Runtime:
                 parts.sources(tool.source),
                 deadline=limits.timeout,
                 stopped=lambda: asyncio.current_task() in self._dropped,
+                info=CallInfo(run_id, call.id, order.caller),
             )
         except asyncio.CancelledError:
             if not self._closed:
@@ -193,9 +272,15 @@ class Runtime:
             cancelled = Failure(CANCELLED.kind, CANCELLED.message)
             reply = Reply(verdict, Result(), cancelled, in_doubt=tool.effect != "read")
             return Answer(0, failure=cancelled), reply.record(cancelled)
-        answer = await loop.run_in_executor(
-            parts.threads, parts.dispatcher.receive, reply, limits, context.budget, parts.keeper(caller)
-        )
+
+        def receive() -> Answer:
+            answer = parts.dispatcher.receive(reply, limits, context.budget, parts.keeper(order.caller))
+            history.answered(reply, answer, context.budget.result_bytes)
+            history.returned(Finished(answer.value))
+            history.sync()
+            return answer
+
+        answer = await loop.run_in_executor(parts.threads, receive)
         return answer, reply.record(answer.failure)
 
     def cancel(self, run_id: str) -> bool:
@@ -249,7 +334,7 @@ class Runtime:
         if self.parts.journal is not None:
             await asyncio.to_thread(self.parts.journal.close)
 
-    def _let_go(self, call: asyncio.Task[tuple[Answer, CallRecord]]) -> None:
+    def _let_go(self, call: asyncio.Task[tuple[Answer, CallRecord] | None]) -> None:
         """Cancel a direct call. Remembered, because a tool shares its task and may cancel it too."""
         self._dropped.add(call)
         call.cancel()

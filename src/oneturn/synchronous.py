@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from .errors import ConfigError
 
 if TYPE_CHECKING:
+    from .order import Approver
     from .tools.scope import AllowLike
     from .types import Outcome, SandboxChoice
 
@@ -42,11 +43,14 @@ class Synchronous(ABC):
         sandbox: SandboxChoice | None = None,
         session: str = "",
         seed: int | None = None,
+        approver: Approver | None = None,
     ) -> Outcome:
         """Run a script."""
 
     @abstractmethod
-    async def resume(self, run_id: str, *, caller: str = "local") -> Outcome:
+    async def resume(
+        self, run_id: str, *, caller: str = "local", approver: Approver | None = None
+    ) -> Outcome:
         """Go on with a run."""
 
     def execute_sync(
@@ -59,6 +63,7 @@ class Synchronous(ABC):
         sandbox: SandboxChoice | None = None,
         session: str = "",
         seed: int | None = None,
+        approver: Approver | None = None,
     ) -> Outcome:
         """`execute` without `await`, with the same arguments. Raises as it does."""
         return self._run_sync(
@@ -70,12 +75,13 @@ class Synchronous(ABC):
                 sandbox=sandbox,
                 session=session,
                 seed=seed,
+                approver=approver,
             )
         )
 
-    def resume_sync(self, run_id: str, *, caller: str = "local") -> Outcome:
+    def resume_sync(self, run_id: str, *, caller: str = "local", approver: Approver | None = None) -> Outcome:
         """`resume` without `await`. Raises as it does."""
-        return self._run_sync(self.resume(run_id, caller=caller))
+        return self._run_sync(self.resume(run_id, caller=caller, approver=approver))
 
     def close_sync(self) -> None:
         """`close`, after `execute_sync`."""

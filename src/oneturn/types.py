@@ -24,8 +24,12 @@ CallKind = Literal["tool", "runtime", "clock", "sleep"]
 
 RunStatus = Literal["running", "waiting", "succeeded", "failed", "cancelled"]
 
-CallStatus = Literal["ok", "failed", "refused", "cancelled", "unknown"]
-"""How one call ended. `unknown`: it was sent and we stopped waiting, so its effect is in doubt."""
+CallStatus = Literal["ok", "failed", "refused", "cancelled", "unknown", "waiting"]
+"""How one call ended. `unknown`: it was sent and we stopped waiting, so its effect is in doubt. `waiting`: it
+was not sent, and waits for a person's word."""
+
+ApprovalMode = Literal["never", "destructive", "writes", "always"]
+"""Calls of which effects need a person's word: none, destructive ones, all that change anything, all."""
 
 CacheScope = Literal["run", "session", "shared"]
 """Who shares a cached result: one run, one caller's runs, or every caller."""
@@ -58,7 +62,8 @@ class Tool:
     script that call it, `notes` one-line warnings and rate limits for whoever writes a script.
     `holds_output` says whether a result that is not of the declared shape is refused; a source whose
     declarations are known to be loose says no. `idempotent` says that sending the same call again has
-    no further effect, so that one whose answer was lost may be repeated.
+    no further effect, so that one whose answer was lost may be repeated. `approval` says whether a call
+    needs a person's word; None leaves it to its effect.
     """
 
     name: str
@@ -76,6 +81,7 @@ class Tool:
     notes: tuple[str, ...] = ()
     holds_output: bool = True
     idempotent: bool = False
+    approval: bool | None = None
 
     @property
     def namespace(self) -> str:
@@ -210,6 +216,50 @@ class Diagnostic:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """A call that waits for a person's word, with exactly the arguments that will be sent.
+
+    `expires` is in seconds since 1970; None when it never does.
+    """
+
+    id: str
+    run_id: str
+    call_id: int
+    caller: str
+    tool: str
+    effect: Effect
+    arguments: Mapping[str, Any]
+    position: Position | None = None
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave for further calls of the same tool in the same run, and nothing beyond that.
+
+    `arguments` is a JSON Schema that the arguments of each must fit; `calls` is how many there may be.
+    """
+
+    calls: int
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A person's word on one approval.
+
+    `by` is who they are. `arguments` are sent in place of those that were asked for, after passing all
+    guards; `grant` gives leave for more calls like this one.
+    """
+
+    approved: bool
+    by: str
+    reason: str = ""
+    arguments: Mapping[str, Any] | None = None
+    grant: Grant | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CacheRule:
     """How long results of a read tool are kept, in seconds, and who shares them."""
 
@@ -330,6 +380,8 @@ class Outcome:
     """What its randomness came from: the same script, seed and answers give the same run."""
     session: str = ""
     """The session whose variables it saw."""
+    pending: tuple[Approval, ...] = ()
+    """What a run that is `waiting` waits for."""
 
     @property
     def ok(self) -> bool:

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from oneturn.types import Call, Failure
 
 from .arguments import Arguments
-from .base import Allowed, Budget, Cached, Context, Guard, Refused, Request, Verdict, capped
+from .base import Allowed, Asked, Budget, Cached, Context, Guard, Refused, Request, Verdict, capped
 from .dispatch import Dispatcher, Reply
 from .guards import budgets, scope
 from .redact import Redactor
 
 __all__ = [
     "Allowed",
+    "Asked",
     "Budget",
     "Cached",
     "Context",
@@ -35,12 +36,14 @@ class Gate:
 
     Args:
         cache: The last guard, a `gate.cache.ResultCache`; nothing is cached without one.
+        approval: A `gate.approval.ApprovalGuard`; nothing needs approval without one.
     """
 
-    def __init__(self, cache: Guard | None = None) -> None:
+    def __init__(self, cache: Guard | None = None, approval: Guard | None = None) -> None:
         guards: list[tuple[str, Guard | None]] = [
             ("scope", scope),
             ("arguments", Arguments()),
+            ("approval", approval),
             ("budgets", budgets),
             ("cache", cache),
         ]
@@ -55,9 +58,9 @@ class Gate:
             passed = guard(request, context)
             if isinstance(passed, Failure):
                 return Refused(call, name, capped(passed), request.tool)
-            if isinstance(passed, Cached):
+            if isinstance(passed, Cached | Asked):
                 return passed
             request = passed
         assert request.tool is not None
         assert request.arguments is not None
-        return Allowed(call, request.tool, request.arguments, request.remember)
+        return Allowed(call, request.tool, request.arguments, request.remember, request.granted)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oneturn.tools.scope import Scope
 from oneturn.types import Call, CallRecord, CallStatus, Failure, Limits, Tool
+
+from .consent import Consent
 
 if TYPE_CHECKING:
     from .store import Store
@@ -52,6 +54,7 @@ class Context:
     limits: Limits
     budget: Budget
     caller: str = "local"
+    consent: Consent = field(default_factory=Consent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +65,36 @@ class Request:
     tool: Tool | None = None
     arguments: Mapping[str, Any] | None = None
     remember: Remember | None = None
+    granted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """Verdict: send exactly this. `arguments` is a copy nothing else holds.
 
-    `remember` is for its result, if it succeeds; None when nobody wants to know.
+    `remember` is for its result, if it succeeds; None when nobody wants to know. `granted`: it used up one
+    call of a grant.
     """
 
     call: Call
     tool: Tool
     arguments: Mapping[str, Any]
     remember: Remember | None = None
+    granted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Verdict: do not send before a person has agreed to exactly this."""
+
+    call: Call
+    tool: Tool
+    arguments: Mapping[str, Any]
+
+    def record(self) -> CallRecord:
+        """How the call goes on record until somebody decides."""
+        call, tool = self.call, self.tool
+        return CallRecord(call.id, tool.name, tool.effect, "waiting", 0.0, call.position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +129,6 @@ class Refused:
         return CallRecord(call.id, name, effect, "refused", 0.0, call.position, self.failure.message)
 
 
-Verdict = Allowed | Cached | Refused
-Guard = Callable[[Request, Context], Request | Failure | Cached]
+Verdict = Allowed | Asked | Cached | Refused
+Guard = Callable[[Request, Context], Request | Failure | Asked | Cached]
 """Passes a request on, possibly completed, or says why not, or what its value is."""

@@ -80,7 +80,8 @@ class ResultCache:
         if data is not None:
             # Only ever what `Store.put` made, in this process.
             return Cached(Allowed(request.call, tool, arguments), marshal.loads(data))  # noqa: S302
-        return Request(request.call, tool, arguments, partial(store.put, key, plan.rule.ttl))
+        remember = partial(store.put, key, plan.rule.ttl)
+        return Request(request.call, tool, arguments, remember, request.granted)
 
     def clear(self) -> None:
         """Forget what is kept for sessions and for all; what is under way now is not kept either."""

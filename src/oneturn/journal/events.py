@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from oneturn.errors import ValueRefused
-from oneturn.types import Answer, Call, Failure, Limits, Position
+from oneturn.types import Answer, Call, Decision, Failure, Grant, Limits, Position
 from oneturn.values import measure
 
-EventKind = Literal["began", "called", "answered", "resumed", "again", "returned", "ended"]
-"""What happened: the script began; it called a tool, and the gate said this; the tool answered; the script
-went on with these answers; a call without an answer was sent again after a crash; the script returned; the
-run was over."""
+EventKind = Literal["began", "called", "decided", "answered", "resumed", "waiting", "returned", "ended"]
+"""What happened: the script began; it called a tool, and the gate said this; somebody decided about a call;
+the tool answered; the script went on with these answers; the run was put aside until somebody decides; the
+script returned; the run was over."""
 
 _BYTES, _DICT = "$bytes", "$dict"
 
@@ -96,6 +96,30 @@ def answer_body(answer: Answer) -> dict[str, Any]:
 def answer_of(call_id: int, body: Mapping[str, Any]) -> Answer:
     """The answer of a body."""
     return Answer(call_id, body.get("value"), failure_of(body.get("failure")))
+
+
+def decision_body(decision: Decision) -> dict[str, Any]:
+    """What somebody decided, in a body."""
+    grant = decision.grant
+    return {
+        "approved": decision.approved,
+        "by": decision.by,
+        "reason": decision.reason,
+        "arguments": decision.arguments,
+        "grant": None if grant is None else [grant.calls, grant.arguments],
+    }
+
+
+def decision_of(body: Mapping[str, Any]) -> Decision:
+    """The decision of a body."""
+    grant = body["grant"]
+    return Decision(
+        body["approved"],
+        body["by"],
+        body["reason"],
+        body["arguments"],
+        None if grant is None else Grant(grant[0], grant[1]),
+    )
 
 
 def place_body(position: Position | None) -> list[int] | None:

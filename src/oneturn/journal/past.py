@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oneturn.errors import Diverged, JournalCorrupt
-from oneturn.types import Answer, Call, Effect, Limits, Position
+from oneturn.types import Answer, Call, Decision, Effect, Limits, Position
 
-from .events import Event, answer_of, digest, failure_of, place_of
+from .events import Event, answer_of, decision_of, digest, failure_of, place_of
 
 _SHOWN = 500  # characters of a call in an error
 
@@ -18,8 +18,8 @@ _SHOWN = 500  # characters of a call in an error
 class PastCall:
     """A tool call as it is on record, and how it was answered, if it was.
 
-    `verdict` is the gate's: `allowed`, `cached`, `reused`, `refused` or `asked`. `arguments` are those that
-    were sent, or were to be sent.
+    `verdict` is the gate's last: `allowed`, `cached`, `refused` or `asked`. `arguments` are those that were
+    sent, or are to be sent; `granted` says that they used up one call of a grant.
     """
 
     id: int
@@ -35,6 +35,7 @@ class PastCall:
     in_doubt: bool = False
     seconds: float = 0.0
     size: int = 0
+    granted: bool = False
 
     @property
     def text(self) -> str:
@@ -67,6 +68,10 @@ class Past:
     """The script's own end; None when it was stopped, or has not ended."""
     ended: Mapping[str, Any] | None = None
     """The end of the run."""
+    decided: dict[int, Decision] = field(default_factory=dict)
+    """What people said about calls, by call."""
+    waits: tuple[int, ...] = ()
+    """The calls that wait for a person's word, while the run is put aside until somebody decides."""
     given: set[int] = field(default_factory=set)
     """The calls whose answers the script was given."""
 
@@ -83,7 +88,10 @@ class Past:
 
     def _add(self, event: Event, lines: Sequence[str]) -> None:
         body = event.body
-        if event.kind == "called":
+        self.waits = tuple(body["calls"]) if event.kind == "waiting" else ()
+        if event.kind == "decided":
+            self.decided[body["id"]] = decision_of(body)
+        elif event.kind == "called":
             self._called(body, lines)
         elif event.kind == "answered":
             call = self.calls[body["id"]]
@@ -119,6 +127,7 @@ class Past:
             arguments=body.get("arguments") or {},
             position=place_of(body.get("place"), lines),
             answer=answer,
+            granted=body.get("granted", False),
         )
 
     def _batch(self, answers: Sequence[Any]) -> list[Answer]:

@@ -147,7 +147,7 @@ class PostgresStore(SqlStore):
             raise JournalError("The journal is closed. Open a new one.")
         try:
             yield
-        except psycopg.Error as error:
+        except (psycopg.Error, UnicodeEncodeError) as error:
             said = next((advice for kind, advice in _ADVICE if isinstance(error, kind)), "")
             if isinstance(error, errors.ReadOnlySqlTransaction):
                 self._drop()  # after a failover the same address leads to another server
@@ -206,5 +206,5 @@ def _make_tables(cursor: Cursor) -> None:
         )
 
 
-def _first_line(error: psycopg.Error) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -135,9 +135,13 @@ class SqliteStore(SqlStore):
             return self._connection.execute(sql, parameters).fetchall()
 
     def _scrub(self) -> None:
-        """Old pages stand in the write-ahead log until it is folded in; another's read may put that off."""
+        """Fold in the write-ahead log, where old pages stand; another's read puts that off, so no waiting."""
         with self._lock, self._explained():
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._connection.execute("PRAGMA busy_timeout=0")
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout={round(self._wait * 1000)}")
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -145,7 +149,7 @@ class SqliteStore(SqlStore):
             raise JournalError("The journal is closed. Open a new one.")
         try:
             yield
-        except (sqlite3.Error, sqlite3.Warning) as error:
+        except (sqlite3.Error, sqlite3.Warning, UnicodeEncodeError) as error:
             code = _primary(error)
             advice = _ADVICE.get(code, f"SQLite says: {error}")
             kind = JournalCorrupt if code == sqlite3.SQLITE_CORRUPT else JournalError

@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from oneturn.errors import JournalCorrupt, JournalError, RunBusy, RunNotFound
-from oneturn.types import RunStatus
+from oneturn.types import Approval, RunStatus
 
 from . import owners
+from .approvals import Approvals, approval_body, approval_data
 from .chain import first_bad, seal, start_of
 from .events import Event, EventKind, encode
 from .reading import blob_data, read_event, row_data
@@ -61,6 +62,8 @@ class Journal:
         self.store = store
         self.vault = vault
         self.clean = clean
+        self.approvals = Approvals(self)
+        """What waits, or waited, for a person's word."""
         self._owner = owners.this_process()
         self._most = most
         self._kept: deque[tuple[str, int]] = deque()
@@ -127,6 +130,11 @@ class Journal:
         self.flush()
         with self._writing:
             return self.store.runs(caller=caller, status=status, limit=limit)
+
+    def key_of(self, run: str) -> RunKey | None:
+        """The key a run is encrypted with; None when it is not. Raises JournalError when it is not known."""
+        row = self.store.run(run)
+        return self._key(row) if row is not None else None
 
     def flush(self) -> None:
         """Make everything noted so far durable. Raises JournalError."""
@@ -245,6 +253,13 @@ class Journal:
         self._open[recording.run] = recording
         return recording
 
+    def _key(self, row: RunRow) -> RunKey | None:
+        if not row.key:
+            return None
+        if self.vault is None:
+            raise JournalError(f"{row.id} is encrypted; give the journal its key to read it.")
+        return self.vault.unwrap(row.key)
+
     def _row(self, run: str, caller: str | None) -> RunRow:
         with self._writing:
             row = self.store.run(run)
@@ -257,11 +272,7 @@ class Journal:
         bad = first_bad(row, rows)
         if bad is not None:
             raise JournalCorrupt(f"{bad}. Nothing of this run is used.")
-        key = None
-        if row.key:
-            if self.vault is None:
-                raise JournalError(f"{row.id} is encrypted; give the journal its key to read it.")
-            key = self.vault.unwrap(row.key)
+        key = self._key(row)
         return [read_event(self.store, each, key) for each in rows], key
 
 
@@ -313,11 +324,18 @@ class Recording:
             self.size += size
         self._journal.noted(self, size)
 
-    def ask(self, row: ApprovalRow) -> None:
+    def ask(self, approval: Approval) -> None:
         """Add an approval that is waited for; it becomes durable with what is noted so far."""
+        request = encode(approval_body(approval))
+        if self._key is not None:
+            request = self._key.seal(request, approval_data(approval.id))
+        row = ApprovalRow(
+            approval.id, self.run, approval.call_id, approval.caller, approval.tool, "pending",
+            time.time(), approval.expires, request,
+        )  # fmt: skip
         with self._lock:
             self._asks.append(row)
-        self._journal.noted(self, len(row.request))
+        self._journal.noted(self, len(request))
 
     def is_now(self, status: RunStatus, about: Mapping[str, Any]) -> None:
         """Say how the run stands, in lists; with the next event that is written."""

@@ -1,0 +1,142 @@
+"""The calls of one run that wait for a person's word, and what becomes of them. Used on its worker thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from dataclasses import replace
+
+from .gate import Asked, Context
+from .history import History
+from .journal.past import PastCall
+from .order import Order, Parts
+from .records import Records
+from .types import Answer, Approval, Call, Decision, Failure
+
+NOBODY = Decision(False, "oneturn", "there is nobody to ask, and the run cannot wait for somebody")
+"""What stands where no run can be put aside and nobody is there to decide."""
+
+
+class Asking:
+    """Holds them.
+
+    Args:
+        run_id: The run's id.
+        parts: Of the runtime.
+        order: What is run.
+        context: What the gate knows of the run.
+        records: Where the fate of every call is written.
+        history: The run's side of the journal.
+    """
+
+    def __init__(
+        self, run_id: str, parts: Parts, order: Order, context: Context, records: Records, history: History
+    ) -> None:
+        self._run_id = run_id
+        self._parts = parts
+        self._order = order
+        self._context = context
+        self._records = records
+        self._history = history
+        self._open: dict[int, tuple[Asked, Approval]] = {}
+        self._new: list[int] = []
+        self.approver = order.approver or parts.approver
+        self.can_wait = parts.journal is not None and not order.session
+        """Whether the run can be put aside: what it did is on record, and it needs nothing that is not."""
+
+    def add(self, verdict: Asked) -> None:
+        """A call needs a person's word."""
+        call, tool, patience = verdict.call, verdict.tool, self._parts.patience
+        approval = Approval(
+            id=approval_id(self._run_id, call.id),
+            run_id=self._run_id,
+            call_id=call.id,
+            caller=self._order.caller,
+            tool=tool.name,
+            effect=tool.effect,
+            arguments=verdict.arguments,
+            position=call.position,
+            expires=None if patience is None else time.time() + patience,
+        )
+        self._records.put(verdict.record())
+        self._history.asked(verdict)
+        self._open[call.id] = (verdict, approval)
+        self._new.append(call.id)
+
+    def covers(self, call_ids: Collection[int]) -> bool:
+        """Whether all of these wait for a person's word."""
+        return self._open.keys() >= set(call_ids)
+
+    def new(self) -> list[Approval]:
+        """Those that nobody has been asked about yet."""
+        found = [self._open[call_id][1] for call_id in self._new if call_id in self._open]
+        self._new.clear()
+        return found
+
+    def waiting(self) -> tuple[Approval, ...]:
+        """All of them, in the order of the calls."""
+        return tuple(self._open[call_id][1] for call_id in sorted(self._open))
+
+    def stored(self, call_id: int) -> Decision | None:
+        """What somebody said about a call while the run was put aside."""
+        journal = self._parts.journal
+        return None if journal is None else journal.approvals.decision(approval_id(self._run_id, call_id))
+
+    def decided(
+        self, call_id: int, decision: Decision | None, *, on_record: bool = False
+    ) -> Call | Answer | None:
+        """Somebody has decided about a call, or has not.
+
+        Returns:
+            The call as it is to go through the gate once more, with `consent` to it; the answer when it
+            is denied; None when it goes on waiting.
+        """
+        if call_id not in self._open:
+            return None  # the script gave it up meanwhile
+        if decision is None:
+            if self.can_wait:
+                return None
+            decision = NOBODY
+        verdict, _ = self._open.pop(call_id)
+        consent, tool = self._context.consent, verdict.tool
+        consent.waiting -= 1
+        if not on_record:
+            self._history.decided(call_id, decision)
+            if decision.approved and decision.grant is not None:
+                consent.add(tool, decision.grant)
+            consent.denials += not decision.approved
+        if decision.approved:
+            arguments = verdict.arguments if decision.arguments is None else decision.arguments
+            consent.approved.add(call_id)
+            return replace(verdict.call, args=(), kwargs=arguments)
+        why = f": {decision.reason}" if decision.reason else ""
+        failure = Failure("PermissionError", f"{tool.name}: denied by {decision.by}{why}")
+        self._records.put(replace(verdict.record(), status="refused", error=failure.message))
+        answer = Answer(call_id, failure=failure)
+        self._history.told(answer)
+        return answer
+
+    def taken(self, call_id: int) -> None:
+        """A decision that was stored is part of the run now."""
+        if self._parts.journal is not None:
+            self._parts.journal.approvals.used(approval_id(self._run_id, call_id))
+
+    def restore(self, calls: Collection[PastCall]) -> None:
+        """Put what people said by the record back in force."""
+        consent, scope = self._context.consent, self._order.view.scope
+        by_id = {call.id: call for call in calls}
+        for call_id, decision in self._history.decisions.items():
+            tool = scope.get(by_id[call_id].tool)
+            if not decision.approved:
+                consent.denials += 1
+            elif decision.grant is not None and tool is not None:
+                consent.add(tool, decision.grant)
+        for call in calls:
+            tool = scope.get(call.tool) if call.granted else None
+            if tool is not None:
+                consent.take_grant(tool, call.arguments)
+
+
+def approval_id(run_id: str, call_id: int) -> str:
+    """The id of the approval of one call."""
+    return f"{run_id}-{call_id}"

@@ -1,0 +1,57 @@
+"""What people have agreed to in one run, and nothing beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from oneturn.types import Grant, Tool
+
+from .schemas import Schema
+
+
+@dataclass(slots=True)
+class _Granted:
+    """A grant that is in force, and the calls it is still good for."""
+
+    tool: Tool
+    left: int
+    fits: Schema
+
+    def covers(self, tool: Tool, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call is within it."""
+        if tool is not self.tool or self.left <= 0 or self.fits.too_much(arguments):
+            return False
+        try:
+            return self.fits.accepts(arguments)
+        except ValueError:  # bytes: no schema speaks of them
+            return False
+
+
+@dataclass(slots=True)
+class Consent:
+    """What people have said in one run."""
+
+    approved: set[int] = field(default_factory=set)
+    """Calls that are on their way through the gate with the arguments that were agreed to."""
+    denials: int = 0
+    waiting: int = 0
+    _grants: list[_Granted] = field(default_factory=list)
+
+    def add(self, tool: Tool, grant: Grant) -> None:
+        """Put a grant in force. Raises ValueError when its bounds are no schema that can be used."""
+        try:
+            fits = Schema(grant.arguments)
+        except Exception as error:
+            reason = str(error).partition("\n")[0][:200]
+            raise ValueError(f"the bounds of the grant are no usable JSON Schema: {reason}") from error
+        self._grants.append(_Granted(tool, grant.calls, fits))
+
+    def take_grant(self, tool: Tool, arguments: Mapping[str, Any]) -> bool:
+        """Use up one call of a grant that covers this one."""
+        for granted in self._grants:
+            if granted.covers(tool, arguments):
+                granted.left -= 1
+                return True
+        return False

@@ -1,0 +1,157 @@
+"""Approvals on record: asked for by a run that is put aside, decided by a person, from any process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from oneturn.errors import DecisionRefused, JournalError
+from oneturn.types import Approval, Decision, Position
+
+from .events import decision_body, decision_of, decode, encode
+from .rows import ApprovalRow, ApprovalStatus
+
+if TYPE_CHECKING:
+    from .writer import Journal
+
+EXPIRED = Decision(False, "oneturn", "nobody decided in time")
+"""What stands when the time for a decision is up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """An approval and how it stands. `asked` and `decided` are seconds since 1970."""
+
+    approval: Approval
+    status: ApprovalStatus
+    asked: float
+    decision: Decision | None = None
+    decided: float | None = None
+
+
+class Approvals:
+    """The approvals of one journal.
+
+    Args:
+        journal: Whose they are.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def list(
+        self,
+        *,
+        run: str | None = None,
+        caller: str | None = None,
+        status: ApprovalStatus | None = None,
+        limit: int = 200,
+    ) -> list[Filed]:
+        """The newest first; those asked at once in the order of their calls."""
+        rows = self._journal.store.approvals(run=run, caller=caller, status=status, limit=limit)
+        return [self._filed(row) for row in rows]
+
+    def get(self, approval_id: str) -> Filed:
+        """One approval. Raises DecisionRefused when there is none."""
+        row = self._journal.store.approval(approval_id)
+        if row is None:
+            raise DecisionRefused(f"There is no approval {approval_id}; `oneturn approvals list` shows them.")
+        return self._filed(row)
+
+    def decide(self, approval_id: str, decision: Decision) -> Filed:
+        """Put a decision on record, once and for all.
+
+        Raises:
+            DecisionRefused: It is decided or expired already, or whoever decides made the run.
+            JournalError: It could not be recorded.
+        """
+        filed = self.get(approval_id)
+        if decision.by == filed.approval.caller:
+            raise DecisionRefused(
+                f"{decision.by} made the run that asks; somebody else has to decide about {approval_id}."
+            )
+        if not self._put(filed.approval, "approved" if decision.approved else "denied", decision):
+            now = self.get(approval_id)
+            how = now.status if now.status != "pending" else "expired"
+            raise DecisionRefused(f"{approval_id} is {how} already; that stands.")
+        return self.get(approval_id)
+
+    def decision(self, approval_id: str) -> Decision | None:
+        """What was decided; None while nobody has. An approval whose time is up is denied by that."""
+        row = self._journal.store.approval(approval_id)
+        if row is None:
+            return None
+        filed = self._filed(row)
+        if row.status == "pending" and row.expires is not None and row.expires <= time.time():
+            self._put(filed.approval, "expired", EXPIRED)
+            filed = self.get(approval_id)  # or what somebody decided in the last moment
+        return filed.decision
+
+    def undecided(self, run: str) -> tuple[Approval, ...]:
+        """What a run still waits for, in the order of its calls."""
+        now = time.time()
+        pending = [filed.approval for filed in self.list(run=run, status="pending")]
+        due = [each for each in pending if each.expires is None or each.expires > now]
+        return tuple(sorted(due, key=lambda each: each.call_id))
+
+    def used(self, approval_id: str) -> None:
+        """The run has taken the decision."""
+        self._journal.store.use(approval_id)
+
+    def _put(self, approval: Approval, status: ApprovalStatus, decision: Decision) -> bool:
+        data = encode(decision_body(decision))
+        key = self._journal.key_of(approval.run_id)
+        if key is not None:
+            data = key.seal(data, approval_data(approval.id))
+        return self._journal.store.decide(approval.id, status, by=decision.by, decision=data, now=time.time())
+
+    def _filed(self, row: ApprovalRow) -> Filed:
+        approval = approval_of(self._read(row, row.request))
+        decision = decision_of(self._read(row, row.decision)) if row.decision else None
+        return Filed(approval, row.status, row.asked, decision, row.decided)
+
+    def _read(self, row: ApprovalRow, data: bytes) -> Any:
+        key = self._journal.key_of(row.run)
+        try:
+            return decode(data if key is None else key.open(data, approval_data(row.id)))
+        except Exception as error:
+            raise JournalError(f"{row.id} cannot be read; the key of its run was dropped.") from error
+
+
+def approval_data(approval_id: str) -> bytes:
+    """What an encrypted request or decision is bound to."""
+    return f"approval {approval_id}".encode()
+
+
+def approval_body(approval: Approval) -> dict[str, Any]:
+    """An approval as it is kept."""
+    place = approval.position
+    return {
+        "id": approval.id,
+        "run": approval.run_id,
+        "call": approval.call_id,
+        "caller": approval.caller,
+        "tool": approval.tool,
+        "effect": approval.effect,
+        "arguments": approval.arguments,
+        "place": None if place is None else [place.line, place.column, place.source],
+        "expires": approval.expires,
+    }
+
+
+def approval_of(body: Mapping[str, Any]) -> Approval:
+    """The approval that was kept."""
+    place = body["place"]
+    return Approval(
+        id=body["id"],
+        run_id=body["run"],
+        call_id=body["call"],
+        caller=body["caller"],
+        tool=body["tool"],
+        effect=body["effect"],
+        arguments=body["arguments"],
+        position=None if place is None else Position(*place),
+        expires=body["expires"],
+    )
