@@ -7,6 +7,8 @@
 #   make data       public documents for tests, benchmarks and proofs, into .data
 
 PYTHON ?= python3
+# Processes that run tests. Most of the time they wait for processes of their own.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -60,7 +62,7 @@ layers: $(READY)
 	$(BIN)/lint-imports
 
 pytest: $(READY) node data
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
@@ -72,6 +74,7 @@ bench-all: bench $(BENCH_READY)
 	$(BIN)/python -m benchmarks.retrieval
 	$(BIN)/python -m benchmarks.check
 	$(BIN)/python -m benchmarks.sandboxes
+	$(BIN)/python -m benchmarks.journal
 
 $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --group bench

@@ -33,21 +33,34 @@ HEAVY = (
     "docstring_parser",
     "starlette",
     "uvicorn",
+    "cryptography",
+    "psycopg",
 )
 PUBLIC = (
+    "Approval",
+    "Approver",
     "ArtifactNotFound",
     "Blob",
     "CacheRule",
+    "CallInfo",
     "CallRecord",
     "CodeMode",
     "ConfigError",
+    "Decision",
+    "DecisionRefused",
     "Diagnostic",
+    "Diverged",
     "Effect",
     "EffectUnknown",
+    "Grant",
+    "JournalCorrupt",
+    "JournalError",
     "Limits",
     "OneturnError",
     "Outcome",
     "Position",
+    "RunBusy",
+    "RunNotFound",
     "SandboxBusy",
     "SandboxClosed",
     "SandboxError",
@@ -60,6 +73,7 @@ PUBLIC = (
     "ToolError",
     "ValueRefused",
     "__version__",
+    "current_call",
 )
 
 
@@ -71,6 +85,7 @@ def test_importing_oneturn_loads_nothing_heavy() -> None:
 
 def test_making_an_app_loads_nothing_that_it_may_not_need() -> None:
     late = ("pydantic_monty", "fastmcp", "mcp", "bm25s", "numpy", "bpe_openai", "typer", "rich")
+    late += ("cryptography", "psycopg")
     program = (
         f"import sys, oneturn; oneturn.CodeMode(); print(*(name for name in {late!r} if name in sys.modules))"
     )

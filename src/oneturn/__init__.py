@@ -9,12 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .app import CodeMode
+    from .app import (
+        CodeMode,
+    )
     from .errors import (
         ArtifactNotFound,
         ConfigError,
+        DecisionRefused,
+        Diverged,
         EffectUnknown,
+        JournalCorrupt,
+        JournalError,
         OneturnError,
+        RunBusy,
+        RunNotFound,
         SandboxBusy,
         SandboxClosed,
         SandboxError,
@@ -25,8 +33,28 @@ if TYPE_CHECKING:
         ToolError,
         ValueRefused,
     )
-    from .tools.base import Blob
-    from .types import CacheRule, CallRecord, Diagnostic, Effect, Limits, Outcome, Position, ScriptError, Tool
+    from .order import (
+        Approver,
+    )
+    from .tools.base import (
+        Blob,
+        CallInfo,
+        current_call,
+    )
+    from .types import (
+        Approval,
+        CacheRule,
+        CallRecord,
+        Decision,
+        Diagnostic,
+        Effect,
+        Grant,
+        Limits,
+        Outcome,
+        Position,
+        ScriptError,
+        Tool,
+    )
 
 __version__ = "0.1.0"
 
@@ -34,8 +62,14 @@ _HOME = {
     "CodeMode": "app",
     "ArtifactNotFound": "errors",
     "ConfigError": "errors",
+    "DecisionRefused": "errors",
+    "Diverged": "errors",
     "EffectUnknown": "errors",
+    "JournalCorrupt": "errors",
+    "JournalError": "errors",
     "OneturnError": "errors",
+    "RunBusy": "errors",
+    "RunNotFound": "errors",
     "SandboxBusy": "errors",
     "SandboxClosed": "errors",
     "SandboxError": "errors",
@@ -45,11 +79,17 @@ _HOME = {
     "ToolDefinitionError": "errors",
     "ToolError": "errors",
     "ValueRefused": "errors",
+    "Approver": "order",
     "Blob": "tools.base",
+    "CallInfo": "tools.base",
+    "current_call": "tools.base",
+    "Approval": "types",
     "CacheRule": "types",
     "CallRecord": "types",
+    "Decision": "types",
     "Diagnostic": "types",
     "Effect": "types",
+    "Grant": "types",
     "Limits": "types",
     "Outcome": "types",
     "Position": "types",
@@ -59,18 +99,29 @@ _HOME = {
 
 __all__ = [  # noqa: RUF022  the main name first
     "CodeMode",
+    "Approval",
+    "Approver",
     "ArtifactNotFound",
     "Blob",
     "CacheRule",
+    "CallInfo",
     "CallRecord",
     "ConfigError",
+    "Decision",
+    "DecisionRefused",
     "Diagnostic",
+    "Diverged",
     "Effect",
     "EffectUnknown",
+    "Grant",
+    "JournalCorrupt",
+    "JournalError",
     "Limits",
     "OneturnError",
     "Outcome",
     "Position",
+    "RunBusy",
+    "RunNotFound",
     "SandboxBusy",
     "SandboxClosed",
     "SandboxError",
@@ -82,6 +133,7 @@ __all__ = [  # noqa: RUF022  the main name first
     "ToolDefinitionError",
     "ToolError",
     "ValueRefused",
+    "current_call",
     "__version__",
 ]
 

@@ -67,6 +67,8 @@ class CodeMode(Runs, Synchronous, Toolbox):
         results: Result rules by name or glob.
         notes: Warnings and rate limits by name or glob, shown to whoever writes a script.
         cache: How long results of read tools are kept, by name or glob: a `CacheRule`, or seconds.
+        idempotent: By name or glob: whether the same call sent again has no further effect, so that one
+            whose answer was lost is sent again when its run is resumed.
         check: Check each script against the types of the tools it mentions before it runs.
         learn: Infer the shape of results that no schema declares from those that come.
         search: How tools are ranked: `lexical`, `hybrid`, or an `Embedder` of your own.
@@ -103,6 +105,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
         results: Mapping[str, ResultRule] | None = None,
         notes: Mapping[str, Sequence[str]] | None = None,
         cache: Mapping[str, CacheRule | float] | None = None,
+        idempotent: Mapping[str, bool] | None = None,
         check: bool = True,
         learn: bool = True,
         search: SearchMode | Embedder = "lexical",
@@ -132,6 +135,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
             results=dict(results or {}),
             notes=dict(notes or {}),
             cache=cache_rules(cache),
+            idempotent=dict(idempotent or {}),
             check=check,
             learn=learn,
             search=search,
@@ -167,6 +171,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
             effects=options.effects,
             results=options.results,
             notes=options.notes,
+            idempotent=options.idempotent,
             pins=Pins(options.lock, options.state),
         )
 
@@ -314,6 +319,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
         session: str = "",
         seed: int | None = None,
         approver: Approver | None = None,
+        retry_of: str = "",
     ) -> Outcome:
         """Run a script and return its outcome; what goes wrong in the script is in it.
 
@@ -328,8 +334,13 @@ class CodeMode(Runs, Synchronous, Toolbox):
             session: A name under which variables are kept from one script to the next.
             seed: What the script's randomness comes from; drawn when not given.
             approver: Asked for approval instead of the app's own.
+            retry_of: An earlier run of the same caller, whose work this script does again: calls it made are
+                answered from its record as long as they are the same in the same order, and after that
+                those that changed something still are. Nothing that succeeded is repeated.
 
         Raises:
+            RunNotFound: There is no run `retry_of` of this caller.
+            RunBusy: It is still under way.
             ConfigError: The timeout is not positive, or `allow` names `tools` or `runtime`.
             SourceError: A source could not be started.
             SandboxBusy: Too many runs at once; nothing ran.
@@ -349,6 +360,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
             seed,
             patterns(allow),
             approver,
+            retry_of,
         )
         return await runtime.execute(order)
 

@@ -57,6 +57,7 @@ class Asking:
             arguments=verdict.arguments,
             position=call.position,
             expires=None if patience is None else time.time() + patience,
+            why=verdict.why,
         )
         self._records.put(verdict.record())
         self._history.asked(verdict)

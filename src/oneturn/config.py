@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import ValidationError
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FILE_NAME = "oneturn.toml"
 
 _STATE, _LOCK = ".oneturn", "oneturn.lock"  # beside the settings file
+_DATABASES = ("postgresql://", "postgres://")
 _DEPTH = "ONETURN_DEPTH"  # how many oneturns started one another down to this one
 _MAX_DEPTH = 3
 
@@ -185,6 +186,11 @@ def build(
         search=settings.search,
         state=base / settings.state if settings.state else settings.state,
         lock=base / settings.lock if settings.lock else settings.lock,
+        journal=_journal(settings.journal, base),
+        approve=settings.approve,
+        approvals=settings.approvals,
+        approval_timeout=settings.approval_timeout,
+        idempotent=settings.idempotent,
         sandbox=settings.sandbox,
         isolation=settings.isolation,
         imports=settings.imports,
@@ -197,6 +203,14 @@ def build(
     for name, entry in settings.openapi.items():
         app.add_api(_api(name, entry, base))
     return app
+
+
+def _journal(given: str | Literal[False] | None, base: Path) -> Path | str | Literal[False] | None:
+    """Where runs are recorded, with `${VAR}` filled in: a database by its URL, or a file."""
+    if given is None or given is False:
+        return given
+    place = expand(given, [], lambda why: ConfigError(f"journal {why}."))
+    return place if place.startswith(_DATABASES) else base / Path(place).expanduser()
 
 
 def _limits(limits: Limits, settings: LimitSettings) -> Limits:
@@ -286,6 +300,7 @@ def _api(name: str, entry: OpenApiSettings, base: Path) -> OpenApi:
         timeout=entry.timeout,
         retries=entry.retries,
         allow_private=entry.allow_private,
+        idempotency_header=entry.idempotency_header,
     )
 
 

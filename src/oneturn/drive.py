@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from .endings import CANCELLED, timed_out
 from .errors import Diverged, RunBusy, SandboxError
 from .flight import Decided, Flight, set_once, whole
-from .gate import Reply
+from .gate import Context, Reply, Reuse
+from .gate.base import Budget
 from .history import History
 from .journal.past import Past
 from .order import Order, Parts
@@ -37,9 +38,16 @@ class Drive:
         parts: Of the runtime.
         order: What is run.
         taken: The record of a run that is taken up again.
+        reuse: What the run that it retries did already.
     """
 
-    def __init__(self, parts: Parts, order: Order, taken: tuple[Recording, Past] | None = None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        order: Order,
+        taken: tuple[Recording, Past] | None = None,
+        reuse: Reuse | None = None,
+    ) -> None:
         self.id = taken[0].run if taken else new_id()
         self.over = asyncio.Event()
         self._parts = parts
@@ -56,8 +64,18 @@ class Drive:
             parts.dispatcher, order.limits, records, self._inbox, self._wake, self.id, order.caller
         )
         seed = secrets.randbits(63) if order.seed is None else order.seed
+        context = Context(order.view.scope, order.limits, Budget(), order.caller, reuse=reuse)
         self._steps = Steps(
-            self.id, seed, parts, order, self._history, records, self._flight, self._inbox, self._loop
+            self.id,
+            seed,
+            parts,
+            order,
+            context,
+            self._history,
+            records,
+            self._flight,
+            self._inbox,
+            self._loop,
         )
 
     async def to_end(self) -> Outcome:

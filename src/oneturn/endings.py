@@ -100,6 +100,7 @@ def outcome_of(run_id: str, past: Past) -> Outcome:
         routed=began["routed"],
         seed=began["seed"],
         session=began["session"],
+        retry_of=began["retry_of"],
     )
 
 

@@ -155,6 +155,7 @@ class History:
                 "limits": asdict(order.limits),
                 "seed": seed,
                 "session": order.session,
+                "retry_of": order.retry_of,
                 "sandbox": route.sandbox.name if route else None,
                 "isolation": route.sandbox.isolation if route else None,
                 "routed": route.why if route else "",
@@ -211,15 +212,17 @@ class History:
         self._recording.sync()
 
     def cached(self, verdict: Cached, answer: Answer, size: int) -> None:
-        """A call was answered from the cache."""
+        """A call was answered from the cache, or from the record of the run that is retried."""
         if self._recording is None:
             return
-        body = self._call_body(verdict.allowed.call, verdict.allowed.tool, "cached")
+        how = "reused" if verdict.reused else "cached"
+        body = self._call_body(verdict.allowed.call, verdict.allowed.tool, how)
         body["arguments"] = verdict.allowed.arguments
         self._recording.note("called", body, large="arguments")
         self._settled.add(answer.call_id)
         said = {"id": answer.call_id, **answer_body(answer), "bytes": size}
         self._recording.note("answered", said, large="value" if answer.failure is None else "")
+        self._unsynced = self._unsynced or verdict.reused
 
     def answered(self, reply: Reply, answer: Answer, size: int) -> None:
         """A tool answered; `size` is what the answer counts for in the run's budget."""

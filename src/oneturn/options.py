@@ -39,12 +39,13 @@ class Options:
     results: Mapping[str, ResultRule] = field(default_factory=dict)
     notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     cache: Mapping[str, CacheRule] = field(default_factory=dict)
+    idempotent: Mapping[str, bool] = field(default_factory=dict)
     check: bool = True
     learn: bool = True
     search: SearchMode | Embedder = "lexical"
     state: Path | None = None
     lock: Path | None = None
-    journal: Path | str | bool = True
+    journal: Path | str | bool = field(default=True, repr=False)  # a URL may hold a password
     approve: ApprovalMode = "destructive"
     approvals: Mapping[str, bool] = field(default_factory=dict)
     approver: Approver | None = None

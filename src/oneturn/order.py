@@ -83,6 +83,8 @@ class Order:
     """The allow-list `view` was made for: on record, so that the run can be taken up again."""
     approver: Approver | None = None
     """Is asked for a person's word; the runtime's own when there is none."""
+    retry_of: str = ""
+    """The run whose work this one does again, without repeating what it did."""
 
     @classmethod
     def of(cls, began: Mapping[str, Any], view: View, approver: Approver | None = None) -> Order:
@@ -97,4 +99,5 @@ class Order:
             began["seed"],
             tuple(began["allow"]),
             approver,
+            began["retry_of"],
         )

@@ -97,4 +97,5 @@ def recorded(past: PastCall, position: Position | None) -> CallRecord:
         position,
         error,
         cached=past.verdict == "cached",
+        reused=past.verdict == "reused",
     )

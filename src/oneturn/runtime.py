@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from .drive import Drive, new_id
 from .endings import CANCELLED, outcome_of
-from .errors import JournalError, SandboxBusy, SandboxClosed
+from .errors import JournalError, RunBusy, SandboxBusy, SandboxClosed
 from .flight import CANCEL_PATIENCE
-from .gate import Allowed, Asked, Cached, Context, Dispatcher, Gate, Refused, Reply, Verdict
+from .gate import Allowed, Asked, Cached, Context, Dispatcher, Gate, Refused, Reply, Reuse, Verdict
 from .gate.base import Budget
 from .history import History
 from .journal.artifacts import Artifact, ArtifactStore
@@ -105,7 +105,8 @@ class Runtime:
         """
         await self._take_place()
         try:
-            return await self._drive(Drive(self.parts, order))
+            reuse = await self._reuse(order) if order.retry_of else None
+            return await self._drive(Drive(self.parts, order, None, reuse))
         finally:
             self._places.release()
             if order.session and self._sweep is None and not self._closed:
@@ -150,10 +151,19 @@ class Runtime:
             recording, events = await asyncio.to_thread(journal.take, run_id, caller=caller)
             past = Past.of(events)
             order = Order.of(past.began, view_of(tuple(past.began["allow"])), approver)
-            drive = Drive(self.parts, order, (recording, past))
+            reuse = await self._reuse(order) if order.retry_of else None
+            drive = Drive(self.parts, order, (recording, past), reuse)
             return await self._drive(drive)
         finally:
             self._places.release()
+
+    async def _reuse(self, order: Order) -> Reuse:
+        """What the run that is retried did already."""
+        row, events = await asyncio.to_thread(self.journal.read, order.retry_of, caller=order.caller)
+        past = Past.of(events)
+        if past.ended is None and not await asyncio.to_thread(self.journal.is_left, row):
+            raise RunBusy(f"{order.retry_of} is under way; wait until it has ended, or cancel it.")
+        return Reuse(order.retry_of, past.calls.values(), self.parts.pin)
 
     @property
     def journal(self) -> Journal:

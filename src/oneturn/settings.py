@@ -13,12 +13,13 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    StrictBool,
     field_validator,
     model_validator,
 )
 
 from .errors import ConfigError
-from .types import CacheScope, Effect, IsolationLevel, ResultRule, SandboxChoice
+from .types import ApprovalMode, CacheScope, Effect, IsolationLevel, ResultRule, SandboxChoice
 
 ServerMode = Literal["code", "search", "plain"]
 
@@ -96,6 +97,7 @@ class OpenApiSettings(Section):
     timeout: PositiveFloat | None = None
     retries: int = Field(2, ge=0, le=10)
     allow_private: tuple[str, ...] = ()
+    idempotency_header: str | None = None
 
 
 class CacheSettings(Section):
@@ -150,6 +152,11 @@ class Settings(Section):
     search: Literal["lexical", "hybrid"] | None = None
     state: str | Literal[False] | None = None
     lock: str | Literal[False] | None = None
+    journal: str | Literal[False] | None = Field(default=None, repr=False)
+    approve: ApprovalMode | None = None
+    approvals: dict[str, StrictBool] = {}
+    approval_timeout: PositiveFloat | None = None
+    idempotent: dict[str, StrictBool] = {}
     sandbox: SandboxChoice | None = None
     isolation: IsolationLevel | None = None
     imports: tuple[str, ...] | None = None

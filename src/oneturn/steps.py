@@ -16,7 +16,6 @@ from .endings import broken, explained, inexact, judged, too_many_refused
 from .errors import Diverged, RunBusy
 from .flight import Decided, Flight
 from .gate import Allowed, Asked, Cached, Context, Refused, Reply
-from .gate.base import Budget
 from .history import History
 from .journal.past import PastCall
 from .order import Order, Parts
@@ -58,6 +57,7 @@ class Steps:
         seed: What its randomness comes from.
         parts: Of the runtime.
         order: What is run.
+        context: What the gate knows of the run.
         history: The run's side of the journal.
         records: Where the fate of every call is written.
         flight: Sends calls.
@@ -71,6 +71,7 @@ class Steps:
         seed: int,
         parts: Parts,
         order: Order,
+        context: Context,
         history: History,
         records: Records,
         flight: Flight,
@@ -88,9 +89,9 @@ class Steps:
         self._flight = flight
         self._inbox = inbox
         self._loop = loop
-        self._context = Context(order.view.scope, order.limits, Budget(), order.caller)
+        self._context = context
         self._asides = Asides(parts, order, flight, loop)
-        self._asking = Asking(run_id, parts, order, self._context, records, history)
+        self._asking = Asking(run_id, parts, order, context, records, history)
         self._program: Program | None = None
         self._warnings: tuple[Diagnostic, ...] = ()
         self._route: Route | None = None
@@ -157,6 +158,7 @@ class Steps:
             routed=route.why if route else "",
             seed=self._seed,
             session=self._order.session,
+            retry_of=self._order.retry_of,
             pending=self.put_aside,
         )
 
@@ -295,6 +297,7 @@ class Steps:
         """The record has ended. What it leaves open is sent again where that is safe."""
         left = self._history.catch_up()
         self._asking.restore(self._history.calls)
+        self._reuse_up_to_here()
         for call, past in left:
             if past.verdict == "asked":
                 continue
@@ -309,6 +312,15 @@ class Steps:
         self._ask_again([call for call, past in left if past.verdict == "asked"])
         self._leave()
         self._go_live()
+
+    def _reuse_up_to_here(self) -> None:
+        """What the calls on record have reused of an earlier run cannot be reused once more."""
+        reuse = self._context.reuse
+        for past in sorted(self._history.calls, key=lambda past: past.id) if reuse is not None else ():
+            tool = self._view.scope.get(past.tool)
+            if tool is not None and past.verdict != "refused" and past.answer is not None:
+                assert reuse is not None
+                reuse.find(tool, past.arguments)
 
     def _ask_again(self, calls: list[Call]) -> None:
         """Calls that wait for a person's word by the record: first those that somebody has decided about."""
@@ -416,6 +428,7 @@ class Steps:
         if isinstance(verdict, Cached):
             budget = self._context.budget
             before = budget.result_bytes
+            budget.calls += verdict.reused  # the budgets guard has not seen it
             answer = self._parts.dispatcher.recall(verdict, self._limits, budget)
             self._records.put(verdict.record(answer.failure))
             self._history.cached(verdict, answer, budget.result_bytes - before)

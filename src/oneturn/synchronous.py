@@ -44,6 +44,7 @@ class Synchronous(ABC):
         session: str = "",
         seed: int | None = None,
         approver: Approver | None = None,
+        retry_of: str = "",
     ) -> Outcome:
         """Run a script."""
 
@@ -64,6 +65,7 @@ class Synchronous(ABC):
         session: str = "",
         seed: int | None = None,
         approver: Approver | None = None,
+        retry_of: str = "",
     ) -> Outcome:
         """`execute` without `await`, with the same arguments. Raises as it does."""
         return self._run_sync(
@@ -76,6 +78,7 @@ class Synchronous(ABC):
                 session=session,
                 seed=seed,
                 approver=approver,
+                retry_of=retry_of,
             )
         )
 

@@ -54,6 +54,8 @@ class Toolbox:
         timeout: float | None = None,
         examples: Iterable[str] = (),
         notes: Iterable[str] = (),
+        idempotent: bool = False,
+        approval: bool | None = None,
     ) -> F: ...
 
     @overload
@@ -71,6 +73,8 @@ class Toolbox:
         timeout: float | None = None,
         examples: Iterable[str] = (),
         notes: Iterable[str] = (),
+        idempotent: bool = False,
+        approval: bool | None = None,
     ) -> Callable[[F], F]: ...
 
     def tool(
@@ -87,6 +91,8 @@ class Toolbox:
         timeout: float | None = None,
         examples: Iterable[str] = (),
         notes: Iterable[str] = (),
+        idempotent: bool = False,
+        approval: bool | None = None,
     ) -> F | Callable[[F], F]:
         """Offer a function, sync or async, as a tool; as a decorator, bare or with options.
 
@@ -102,6 +108,9 @@ class Toolbox:
             examples: Short pieces of script that call it, shown to whoever writes one.
             notes: One-line warnings and rate limits, shown likewise; nothing enforces them. The
                 docstring's own sections of these names are taken as well.
+            idempotent: Whether the same call sent again has no further effect. One whose answer was
+                lost is then sent again when its run is resumed.
+            approval: Whether calls need a person's approval; its effect decides when not given.
 
         Raises:
             ToolDefinitionError: The name collides or is reserved, or a hint has no schema.
@@ -119,6 +128,8 @@ class Toolbox:
                 timeout=timeout,
                 examples=examples,
                 notes=notes,
+                idempotent=idempotent,
+                approval=approval,
             )
             return target
 
@@ -199,6 +210,7 @@ class Toolbox:
         timeout: float | None = None,
         retries: int = 2,
         allow_private: Iterable[str] = (),
+        idempotency_header: str | None = None,
     ) -> None:
         """Offer the operations of an OpenAPI 3 document as `tools.<name>.<tag>.…`.
 
@@ -214,6 +226,8 @@ class Toolbox:
             retries: How often a read is sent again when the API is busy or the connection breaks.
             allow_private: Hosts and networks that may be reached although they are not public,
                 such as `"127.0.0.1"` or `"10.0.0.0/8"`.
+            idempotency_header: A header, such as `"Idempotency-Key"`, that gets a key with every call
+                that is no read: the same one however often that call is sent.
 
         Raises:
             ConfigError: The name is taken or unusable, or another argument is.
@@ -229,6 +243,7 @@ class Toolbox:
             timeout=timeout,
             retries=retries,
             allow_private=tuple(allow_private),
+            idempotency_header=idempotency_header,
         )
         self.add_api(api)
 

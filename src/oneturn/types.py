@@ -219,7 +219,8 @@ class Diagnostic:
 class Approval:
     """A call that waits for a person's word, with exactly the arguments that will be sent.
 
-    `expires` is in seconds since 1970; None when it never does.
+    `expires` is in seconds since 1970; None when it never does. `why` says what is special about it, such as
+    that it may have happened already.
     """
 
     id: str
@@ -231,6 +232,7 @@ class Approval:
     arguments: Mapping[str, Any]
     position: Position | None = None
     expires: float | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +353,8 @@ class CallRecord:
     error: str = ""
     cached: bool = False
     """Answered from the cache: nothing was sent."""
+    reused: bool = False
+    """Answered from the record of the run that was retried: nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +386,8 @@ class Outcome:
     """The session whose variables it saw."""
     pending: tuple[Approval, ...] = ()
     """What a run that is `waiting` waits for."""
+    retry_of: str = ""
+    """The run it retried."""
 
     @property
     def ok(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from oneturn.errors import SandboxUnavailable
@@ -18,6 +20,17 @@ class TestMonty(SandboxContract):
 
     def make_sandbox(self) -> Sandbox:
         return MontySandbox(workers=20, warm=1)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shared(cls) -> Iterator[Sandbox]:
+        sandbox = cls().make_sandbox()
+        yield sandbox
+        sandbox.close()
+
+    @pytest.fixture
+    def sandbox(self, shared: Sandbox) -> Sandbox:
+        return shared
 
     def process_of(self, run: SandboxRun) -> int | None:
         assert isinstance(run, MontyRun)

@@ -17,7 +17,7 @@ from proofs import worker_kills
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="processes are found and killed through /proc"
 )
-SAMPLE: Mapping[str, int] = {"monty": 70, "cpython": 60, "jailed monty": 20}
+SAMPLE: Mapping[str, int] = {"monty": 35, "cpython": 30, "jailed monty": 15}
 
 
 @pytest.mark.parametrize("tier", SAMPLE)

@@ -16,8 +16,8 @@ CATALOGS = {
     "a few": (["crm.find", "crm.save", "now"], "Tools: crm.find, crm.save, now"),
     "as many as can be named": ([f"crm.do_{at}" for at in range(22)], "crm.do_21"),
     "one namespace of 100,000": ([f"crm.tool_{at}" for at in range(100_000)], "crm (100,000)"),
-    "100,000 tools in thousands of namespaces": (
-        [f"service_{at % 7_000}.tool_{at}" for at in range(100_000)],
+    "tools in thousands of namespaces": (
+        [f"service_{at % 7_000}.tool_{at}" for at in range(21_000)],
         ", and 6,9",
     ),
     "thousands of nested namespaces": (
@@ -30,7 +30,7 @@ CATALOGS = {
     ),
     "huge names": ([f"{'n' * 90}_{at % 3_000}.{'t' * 90}_{at}" for at in range(6_000)], "6,000 tools"),
     "names no tokenizer likes": ([f"ⴰⵣⵓⵍ_{at}.ꙮꙮꙮꙮꙮꙮ_{at}" for at in range(2_000)], "2,000 tools"),
-    "100,000 tools at the top level": ([f"tool_{at}" for at in range(100_000)], "top level (100,000)"),
+    "20,000 tools at the top level": ([f"tool_{at}" for at in range(20_000)], "top level (20,000)"),
 }
 
 

@@ -57,6 +57,18 @@ def _echo(seen):
     return JSONResponse({**vars(seen), "body": seen.body.decode("latin-1")})
 
 
+class _Server(uvicorn.Server):
+    """One that is told when to stop, where the original looks ten times a second whether it should."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.stop = asyncio.Event()
+
+    async def main_loop(self):
+        await self.on_tick(0)
+        await self.stop.wait()
+
+
 @asynccontextmanager
 async def serving(app, **options):
     """Serve `app` on a free port of this machine; its address is `app.url` and the value."""
@@ -64,7 +76,7 @@ async def serving(app, **options):
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=0, **options)
-    server = uvicorn.Server(config)
+    server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110  (uvicorn has no event for it)
         await asyncio.sleep(0.01)
@@ -73,7 +85,7 @@ async def serving(app, **options):
     try:
         yield app.url
     finally:
-        server.should_exit = True
+        server.stop.set()
         await task
 
 

@@ -706,7 +706,9 @@ def _endless() -> Any:
 
 
 @pytest.mark.parametrize(
-    "value", [Opaque(), [{"a": Opaque()}], {"a": Opaque(), "b": b"x"}, _endless, map(str, [1])], ids=repr
+    "value",
+    [Opaque(), [{"a": Opaque()}], {"a": Opaque(), "b": b"x"}, _endless, map(str, [1])],
+    ids=["itself", "inside", "beside bytes", "a function", "an iterator"],
 )
 async def test_an_object_that_is_no_data_is_named_by_its_type_only(
     source: FunctionSource, value: Any

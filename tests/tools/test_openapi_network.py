@@ -341,6 +341,7 @@ async def test_a_gzip_bomb_is_stopped():
         (zlib.compress(b"x"), "deflate", "'deflate', which was not asked for"),
         (gzip.compress(gzip.compress(b"x")), "gzip, gzip", "was not asked for"),
     ],
+    ids=["too large", "not packed", "cut off", "packed too often", "another coding", "packed twice"],
 )
 async def test_a_body_that_cannot_be_read(body, coding, error):
     api = Api()

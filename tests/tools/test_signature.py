@@ -220,7 +220,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.dictionaries(st.sampled_from(WORDS), JUNK, max_size=6), st.dictionaries(st.sampled_from(WORDS), JUNK)
 )

@@ -7,7 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy knows of everything that is imported; the second run needs not look again."""
+    return tmp_path_factory.mktemp("mypy")
 
 
 def mypy(name: str, cache: Path) -> list[str]:
@@ -24,11 +32,11 @@ def mypy(name: str, cache: Path) -> list[str]:
     return [line for line in done.stdout.splitlines() if "error:" in line]
 
 
-def test_right_use_passes(tmp_path: Path) -> None:
-    assert mypy("right.py", tmp_path) == []
+def test_right_use_passes(cache: Path) -> None:
+    assert mypy("right.py", cache) == []
 
 
-def test_wrong_use_is_pointed_at(tmp_path: Path) -> None:
+def test_wrong_use_is_pointed_at(cache: Path) -> None:
     source = (HERE / "wrong.py").read_text(encoding="utf-8").splitlines()
     expected = {
         (number, found[1])
@@ -36,7 +44,7 @@ def test_wrong_use_is_pointed_at(tmp_path: Path) -> None:
         if (found := re.search(r"# wrong: ([\w-]+)$", line))
     }
     told = set()
-    for line in mypy("wrong.py", tmp_path):
+    for line in mypy("wrong.py", cache):
         found = re.search(r":(\d+): error: .*\[([\w-]+)\]$", line)
         assert found is not None, line
         told.add((int(found[1]), found[2]))

@@ -11,7 +11,9 @@ from .check import check
 from .common import Verbose
 from .doctor import doctor
 from .init import init
+from .journal import journal
 from .run import run
+from .runs import runs
 from .serve import serve
 from .stubs import stubs
 from .tokens import tokens
@@ -52,6 +54,8 @@ def _oneturn(
 app.command()(run)
 app.command()(check)
 app.add_typer(tools, name="tools")
+app.add_typer(runs, name="runs")
+app.add_typer(journal, name="journal")
 app.command()(stubs)
 app.command()(tokens)
 app.command()(serve)

@@ -82,27 +82,27 @@ def run(
         prepared.app.configure(sandbox=sandbox, isolation=isolation)
         outcome = asyncio.run(_execute(prepared.app, code, timeout, seed, lines=verbose))
         if as_json:
-            write_json(_data(outcome))
+            write_json(outcome_data(outcome))
         else:
-            _show(outcome, code, name)
+            show_outcome(outcome, code, name)
             if verbose and outcome.sandbox is not None:
                 note(f"ran in {outcome.sandbox} ({outcome.isolation}): {outcome.routed}")
             refused = _refused(prepared.app, outcome)
             if refused is not None:
                 note(f"to allow it: {how_to_allow(prepared, refused)}")
-        raise typer.Exit(_code(outcome))
+        raise typer.Exit(outcome_code(outcome))
 
 
 async def _execute(
     app: CodeMode, code: str, timeout: float | None, seed: int | None, *, lines: bool
 ) -> Outcome:
     async with opened(app, lines=lines):
-        with _interruptible(app):
+        with interruptible(app):
             return await app.execute(code, timeout=timeout, seed=seed)
 
 
 @contextlib.contextmanager
-def _interruptible(app: CodeMode) -> Iterator[None]:
+def interruptible(app: CodeMode) -> Iterator[None]:
     """Ctrl-C ends the run and not the command, so that what was already called can still be told."""
     loop = asyncio.get_running_loop()
 
@@ -121,7 +121,7 @@ def _interruptible(app: CodeMode) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-def _code(outcome: Outcome) -> Exit:
+def outcome_code(outcome: Outcome) -> Exit:
     if outcome.ok:
         return Exit.OK
     if outcome.status == "cancelled":
@@ -130,7 +130,7 @@ def _code(outcome: Outcome) -> Exit:
     return kinds.get(outcome.error.kind, Exit.FAILED) if outcome.error else Exit.FAILED
 
 
-def _show(outcome: Outcome, code: str, name: str) -> None:
+def show_outcome(outcome: Outcome, code: str, name: str) -> None:
     prints = outcome.prints
     if prints and not prints.endswith("\n") and outcome.value is not None:
         prints += "\n"
@@ -185,7 +185,7 @@ def _call_text(call: CallRecord) -> str:
     return f"{call.tool} ({call.effect}, {call.status}{line})" + (f": {call.error}" if call.error else "")
 
 
-def _data(outcome: Outcome) -> dict[str, Any]:
+def outcome_data(outcome: Outcome) -> dict[str, Any]:
     return {
         "run_id": outcome.run_id,
         "status": outcome.status,

@@ -47,7 +47,7 @@ def diagnostic_text(found: Diagnostic, code: str, name: str) -> str:
 
 def _marked(position: Position, code: str, name: str) -> list[str]:
     lines = [f"  {name}:{position.line}:{position.column}"]
-    source = _as_parsed(code).split("\n")
+    source = as_parsed(code).split("\n")
     if position.line <= len(source):
         line = source[position.line - 1]
         before = "".join("\t" if char == "\t" else " " for char in line[: position.column - 1])
@@ -55,7 +55,7 @@ def _marked(position: Position, code: str, name: str) -> list[str]:
     return lines
 
 
-def _as_parsed(code: str) -> str:
+def as_parsed(code: str) -> str:
     """The text that positions refer to: a fence or common indentation around a script is dropped."""
     from ..program import Program, parse
 

@@ -15,6 +15,7 @@ from .base import Allowed, Asked, Budget, Cached, Context, Guard, Refused, Reque
 from .dispatch import Dispatcher, Reply
 from .guards import budgets, scope
 from .redact import Redactor
+from .reuse import Reuse, reuse
 
 __all__ = [
     "Allowed",
@@ -27,6 +28,7 @@ __all__ = [
     "Redactor",
     "Refused",
     "Reply",
+    "Reuse",
     "Verdict",
 ]
 
@@ -43,6 +45,7 @@ class Gate:
         guards: list[tuple[str, Guard | None]] = [
             ("scope", scope),
             ("arguments", Arguments()),
+            ("reuse", reuse),
             ("approval", approval),
             ("budgets", budgets),
             ("cache", cache),

@@ -12,6 +12,7 @@ from oneturn.types import Call, CallRecord, CallStatus, Failure, Limits, Tool
 from .consent import Consent
 
 if TYPE_CHECKING:
+    from .reuse import Reuse
     from .store import Store
 
 SHOWN = 200
@@ -55,6 +56,8 @@ class Context:
     budget: Budget
     caller: str = "local"
     consent: Consent = field(default_factory=Consent)
+    reuse: Reuse | None = None
+    """The run that is retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,12 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Verdict: do not send before a person has agreed to exactly this."""
+    """Verdict: do not send before a person has agreed to exactly this. `why` is for them."""
 
     call: Call
     tool: Tool
     arguments: Mapping[str, Any]
+    why: str = ""
 
     def record(self) -> CallRecord:
         """How the call goes on record until somebody decides."""
@@ -99,17 +103,31 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """Verdict: allowed, and its value is known already. The value is a copy nothing else holds."""
+    """Verdict: allowed, and its value is known already. The value is a copy nothing else holds.
+
+    `reused`: from the record of the run that is retried, rather than from the cache.
+    """
 
     allowed: Allowed
     value: Any
+    reused: bool = False
 
     def record(self, failure: Failure | None) -> CallRecord:
         """How the call goes on record, once it is known whether the run could take its value."""
         call, tool = self.allowed.call, self.allowed.tool
         status: CallStatus = "failed" if failure else "ok"
         error = failure.message if failure else ""
-        return CallRecord(call.id, tool.name, tool.effect, status, 0.0, call.position, error, cached=True)
+        return CallRecord(
+            call.id,
+            tool.name,
+            tool.effect,
+            status,
+            0.0,
+            call.position,
+            error,
+            cached=not self.reused,
+            reused=self.reused,
+        )
 
 
 @dataclass(frozen=True, slots=True)

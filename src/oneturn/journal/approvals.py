@@ -138,6 +138,7 @@ def approval_body(approval: Approval) -> dict[str, Any]:
         "arguments": approval.arguments,
         "place": None if place is None else [place.line, place.column, place.source],
         "expires": approval.expires,
+        "why": approval.why,
     }
 
 
@@ -154,4 +155,5 @@ def approval_of(body: Mapping[str, Any]) -> Approval:
         arguments=body["arguments"],
         position=None if place is None else Position(*place),
         expires=body["expires"],
+        why=body["why"],
     )

@@ -75,6 +75,11 @@ class Past:
     given: set[int] = field(default_factory=set)
     """The calls whose answers the script was given."""
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the run was put aside, and nothing has happened since."""
+        return bool(self.waits)
+
     @classmethod
     def of(cls, events: Sequence[Event]) -> Past:
         """Read it. Raises JournalCorrupt when it has no beginning."""

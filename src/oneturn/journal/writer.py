@@ -123,6 +123,10 @@ class Journal:
             events, _ = self._events(self.store.run(run) or row)
         return row, events
 
+    def is_left(self, row: RunRow) -> bool:
+        """Whether no process has a run."""
+        return not row.owner or row.until <= time.time() or owners.is_dead(row.owner)
+
     def runs(
         self, *, caller: str | None = None, status: RunStatus | None = None, limit: int = 50
     ) -> list[RunRow]:
@@ -135,6 +139,15 @@ class Journal:
         """The key a run is encrypted with; None when it is not. Raises JournalError when it is not known."""
         row = self.store.run(run)
         return self._key(row) if row is not None else None
+
+    def script(self, row: RunRow) -> str:
+        """The script of a run, from its first event alone, for lists; empty when that cannot be read."""
+        try:
+            with self._writing:
+                first = next(self.store.rows(row.id), None)
+                return str(read_event(self.store, first, self._key(row)).body["code"]) if first else ""
+        except (JournalError, KeyError):
+            return ""
 
     def flush(self) -> None:
         """Make everything noted so far durable. Raises JournalError."""

@@ -19,6 +19,7 @@ from .fakes import (
     ask,
     wait_for,
 )
+from .replay import replay
 
 __all__ = [
     "FakeRun",
@@ -32,5 +33,6 @@ __all__ = [
     "ScriptKilled",
     "announce",
     "ask",
+    "replay",
     "wait_for",
 ]

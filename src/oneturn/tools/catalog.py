@@ -34,7 +34,7 @@ log = logging.getLogger("oneturn.tools")
 _MAX_DESCRIPTION = 20_000  # characters kept of a description; nobody is shown more than a part of it
 _LOGGED = 5  # tools left out of one source that are named in the log
 
-Setting = TypeVar("Setting", bound=str)
+Setting = TypeVar("Setting", bound=str | bool)
 
 
 class Overrides(Generic[Setting]):
@@ -43,12 +43,13 @@ class Overrides(Generic[Setting]):
     An exact name goes before any glob, and a longer glob before a shorter one.
     """
 
-    def __init__(self, what: str, choices: Iterable[str], settings: Mapping[str, Setting]) -> None:
+    def __init__(self, what: str, choices: Iterable[Setting], settings: Mapping[str, Setting]) -> None:
         """Raises ConfigError when a setting is not one of `choices`."""
         known = tuple(choices)
         for pattern, setting in settings.items():
-            if setting not in known:
-                raise ConfigError(f"{what}[{pattern!r}] is {setting!r}; use one of {', '.join(known)}.")
+            if not any(type(setting) is type(each) and setting == each for each in known):  # 1 is not True
+                words = ", ".join(map(str, known))
+                raise ConfigError(f"{what}[{pattern!r}] is {setting!r}; use one of {words}.")
         patterns = {pattern.removeprefix("tools."): setting for pattern, setting in settings.items()}
         self._exact = patterns
         self._globs = [
@@ -130,11 +131,13 @@ class Catalog:
         effects: Effects an operator sets, by name or glob (`github.*`); they win over what the
             source says.
         results: Result rules an operator sets, by name or glob.
+        idempotent: By name or glob: whether the same call sent again has no further effect; wins likewise.
         notes: Notes an operator adds to the tools' own, by name or glob; all that match are added.
         pins: What says which definitions are accepted; without it, they are trusted as first seen.
 
     Raises:
-        ConfigError: An effect or result rule does not exist, or notes are no list of texts.
+        ConfigError: An effect or result rule does not exist, a rule is neither true nor false, or notes are
+            no list of texts.
     """
 
     def __init__(
@@ -143,10 +146,12 @@ class Catalog:
         effects: Mapping[str, Effect] | None = None,
         results: Mapping[str, ResultRule] | None = None,
         notes: Mapping[str, Sequence[str]] | None = None,
+        idempotent: Mapping[str, bool] | None = None,
         pins: Pins | None = None,
     ) -> None:
         self._effects: Overrides[Effect] = Overrides("effects", get_args(Effect), effects or {})
         self._results: Overrides[ResultRule] = Overrides("results", get_args(ResultRule), results or {})
+        self._idempotent: Overrides[bool] = Overrides("idempotent", (True, False), idempotent or {})
         self._notes = _Notes(notes or {})
         self.pins = pins if pins is not None else Pins()
         self._now = _Snapshot()
@@ -318,7 +323,8 @@ class Catalog:
             source=source,
         )
         effect, results, notes = self._effects.find(name), self._results.find(name), self._notes.find(name)
-        if not (effect or results or notes):
+        idempotent = self._idempotent.find(name)
+        if not (effect or results or notes or idempotent is not None):
             return _Placed(tool, defined, defined)
         offered = dataclasses.replace(
             defined,
@@ -326,6 +332,7 @@ class Catalog:
             effect_from="configuration" if effect else tool.effect_from,
             results=results or tool.results,
             notes=tuple(dict.fromkeys(tool.notes + notes)),
+            idempotent=tool.idempotent if idempotent is None else idempotent,
         )
         return _Placed(tool, defined, offered)
 

@@ -76,6 +76,8 @@ class FunctionSource:
         timeout: float | None = None,
         examples: Iterable[str] = (),
         notes: Iterable[str] = (),
+        idempotent: bool = False,
+        approval: bool | None = None,
     ) -> Tool:
         """Offer a function, bound method, partial or callable object, sync or async.
 
@@ -93,6 +95,8 @@ class FunctionSource:
             timeout: Seconds one call may take, instead of the gate's default.
             examples: Short pieces of script that call it, put before those of the docstring.
             notes: One-line warnings and rate limits, put before those of the docstring.
+            idempotent: Whether the same call sent again has no further effect.
+            approval: Whether calls need a person's approval; the effect decides when None.
 
         Raises:
             ToolDefinitionError: The name is taken or reserved, an option is unknown, or the
@@ -120,6 +124,8 @@ class FunctionSource:
             timeout=timeout,
             examples=_texts(examples),
             notes=_texts(notes),
+            idempotent=idempotent,
+            approval=approval,
         )
         entry = _entry(fn, draft, description)
         self._originals[full] = original

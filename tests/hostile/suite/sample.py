@@ -15,7 +15,7 @@ _EVERY: dict[str, tuple[int, int | None]] = {
     "unprivileged": (18, None),
     "bubblewrap": (30, None),
     "container": (100, None),
-    "unconfined": (12, None),
+    "unconfined": (24, None),
 }
 
 

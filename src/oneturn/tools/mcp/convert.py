@@ -23,7 +23,8 @@ _ERROR_CHARS = 4_000
 
 def to_tool(tool: wire.Tool, server: McpServer) -> Tool:
     """Our noun for a listed tool, by the server's own name."""
-    effect = _annotated_effect(tool.annotations) if server.trust_annotations else None
+    hints = tool.annotations if server.trust_annotations else None
+    effect = _annotated_effect(hints)
     output = tool.output_schema
     return Tool(
         name=tool.name,
@@ -36,6 +37,7 @@ def to_tool(tool: wire.Tool, server: McpServer) -> Tool:
         original=tool.name,
         results=server.results,
         timeout=server.timeout,
+        idempotent=hints is not None and hints.idempotent_hint is True and not hints.read_only_hint,
     )
 
 

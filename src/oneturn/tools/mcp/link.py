@@ -38,10 +38,11 @@ from pydantic_core import to_jsonable_python
 
 from ...errors import ToolError
 from ...types import Tool
-from ..base import Result
+from ..base import CURRENT, Result
 from .config import McpServer
 from .convert import is_wrapped, to_result, to_tool
 
+_KEY = "oneturn/idempotency-key"  # in `_meta`: the same for a call however often it is sent
 _MAX_TOOLS = 10_000
 _STOP_SECONDS = 12.0  # the server's own grace periods add up to less; past this it is abandoned
 _STDERR_LINES = 5
@@ -190,10 +191,12 @@ class Link:
         if client is None or not self.alive:
             raise LinkLost("it is closed", sent=False)
         plain = to_jsonable_python(dict(arguments), bytes_mode="base64")
+        info = CURRENT.get()
+        meta = {_KEY: info.idempotency_key} if info is not None else None
         self._in_flight += 1
         alone = self._in_flight == 1
         try:
-            reply = await client.call_tool_mcp(name, plain)
+            reply = await client.call_tool_mcp(name, plain, meta=meta)
         except MCPError as error:
             if _SESSION_GONE.match(error.message):
                 self._end()

@@ -36,6 +36,7 @@ _EFFECTS: Mapping[str, Effect] = {
     "patch": "write",
     "delete": "destructive",
 }
+_IDEMPOTENT = frozenset({"put", "delete"})  # of those that change something, as HTTP has it
 _MAX_SKIPPED = 1_000
 _MAX_TEXT = 4_000  # characters of a description
 _MAX_SHOWN = 200  # characters of a path or a label
@@ -208,6 +209,7 @@ class _Reading:
             original=found.place,
             notes=("Deprecated: the API may take it away.",) if raw.get("deprecated") is True else (),
             holds_output=False,
+            idempotent=found.method in _IDEMPOTENT,
         )
 
     def _input_schema(self, inputs: list[Input], body: ReadBody | None) -> dict[str, Any]:

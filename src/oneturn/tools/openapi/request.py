@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -127,8 +127,20 @@ class Base:
         return same and "@" not in parts.netloc and under and not _DOTS.search(parts.path)
 
 
-def build(operation: Operation, arguments: Mapping[str, Any], base: Base, proof: Proof) -> Request:
-    """The request for one call.
+def settable(name: str) -> bool:
+    """Whether this is a header that somebody other than HTTP itself may set beside the proof."""
+    kept = _NOT_FOR_PARAMETERS | _OVERRIDES
+    return _HEADER_NAME.fullmatch(name) is not None and _plain(name) not in kept
+
+
+def build(
+    operation: Operation,
+    arguments: Mapping[str, Any],
+    base: Base,
+    proof: Proof,
+    more: Sequence[tuple[str, str]] = (),
+) -> Request:
+    """The request for one call. `more` are headers it has besides, unless the arguments set them.
 
     Raises:
         ToolError: An argument cannot be sent where it belongs.
@@ -158,6 +170,8 @@ def build(operation: Operation, arguments: Mapping[str, Any], base: Base, proof:
             known = {parameter.argument for parameter in operation.parameters}
             for name in arguments.keys() - known:
                 _keep_method(name, arguments[name])
+    given = {name.lower() for name, _ in headers}
+    headers += [header(name, value) for name, value in more if name.lower() not in given]
     if content is None and operation.method in _WITH_BODY:
         content = b""
     url = f"{base.url}{path}"

@@ -18,12 +18,12 @@ from urllib.parse import unquote_plus, urljoin, urlsplit
 
 from ...errors import ConfigError, EffectUnknown, OneturnError, SourceError, ToolError
 from ...types import Tool
-from ..base import Result
+from ..base import CURRENT, Result
 from ..variables import worth_hiding
 from .addresses import Reach
 from .auth import Auth, Keys, known_secrets
 from .operations import ApiDocument, Operation
-from .request import Base, Proof, Request, ascii_url, build, prove
+from .request import Base, Proof, Request, ascii_url, build, prove, settable
 
 if TYPE_CHECKING:
     from .network import Client, Response
@@ -52,6 +52,8 @@ class OpenApi:
         allow_private: Hosts, addresses and networks that may be reached although they are not
             public: `"127.0.0.1"`, `"10.0.0.0/8"`, `"api.internal"`.
         max_response_bytes: Decoded size of one answer, all its pages together.
+        idempotency_header: A header that gets a key with every call that is no read: the same one however
+            often that call is sent. A value that the script gives for it stays.
 
     Raises:
         ConfigError: A setting is wrong. A missing base_url is told when the source opens, with the
@@ -67,6 +69,7 @@ class OpenApi:
     retries: int = 2
     allow_private: tuple[str, ...] = ()
     max_response_bytes: int = 16 * 1024 * 1024
+    idempotency_header: str | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -85,6 +88,8 @@ class OpenApi:
             raise ConfigError("retries must be 0 to 10.")
         if self.max_response_bytes < 1 or (self.timeout is not None and self.timeout <= 0):
             raise ConfigError("timeout and max_response_bytes must be more than 0.")
+        if self.idempotency_header is not None and not settable(self.idempotency_header):
+            raise ConfigError("idempotency_header must be the name of a header, such as Idempotency-Key.")
 
 
 class OpenApiSource:
@@ -151,7 +156,8 @@ class OpenApiSource:
         operation, paging = known
         try:
             if paging is None:
-                response = await self._fetch(operation, tool, self._maker(operation, arguments))
+                make = self._maker(operation, arguments, self._key(tool))
+                response = await self._fetch(operation, tool, make)
                 return await _result(response, self._without_secrets)
             return await self._pages(operation, tool, paging, arguments)
         except (ToolError, SourceError) as error:
@@ -221,8 +227,15 @@ class OpenApiSource:
             tools.append(replace(tool, timeout=self._api.timeout))
         self._tools, self.skipped = tuple(tools), skipped
 
-    def _maker(self, operation: Operation, arguments: Mapping[str, Any]) -> Make:
-        return lambda proof: build(operation, arguments, self._base, proof)
+    def _maker(
+        self, operation: Operation, arguments: Mapping[str, Any], more: Sequence[tuple[str, str]] = ()
+    ) -> Make:
+        return lambda proof: build(operation, arguments, self._base, proof, more)
+
+    def _key(self, tool: Tool) -> Sequence[tuple[str, str]]:
+        """The header by which the API knows a call that is sent once more."""
+        name, info = self._api.idempotency_header, CURRENT.get()
+        return [(name, info.idempotency_key)] if name and info is not None and tool.effect != "read" else []
 
     def _follower(self, first: Make, url: str, earlier: Response) -> Make:
         """The request for a page that an answer pointed to: the first one's headers, another URL."""

@@ -1,0 +1,93 @@
+"""The reuse guard: what an earlier run did already is not done again by the run that retries it.
+
+As long as the calls are those of the earlier run, in its order, all of them are answered from its record.
+From the first that differs on, only what changed the world is, call for call; reads run again, because
+what was read may be stale by then. Only calls that succeeded are reused. One whose fate is unknown is never
+repeated without a person's word.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from oneturn.journal.events import canonical
+from oneturn.journal.past import PastCall
+from oneturn.types import Answer, Tool
+from oneturn.values import copy
+
+from .base import Allowed, Asked, Cached, Context, Request
+
+_Key = tuple[str, str, bytes]
+
+
+class Reuse:
+    """What there is to reuse of one earlier run.
+
+    Args:
+        run_id: The earlier run.
+        calls: Its calls.
+        pin: The pin of a tool's definition.
+    """
+
+    def __init__(self, run_id: str, calls: Collection[PastCall], pin: Callable[[Tool], str]) -> None:
+        self.run_id = run_id
+        self._pin = pin
+        made = [call for call in sorted(calls, key=lambda call: call.id) if call.verdict not in _NOT_MADE]
+        self._in_order = deque(made)
+        self._is_equal = True
+        self._writes: dict[_Key, deque[PastCall]] = {}
+        for call in made:
+            if call.effect != "read":
+                self._writes.setdefault(_key(call), deque()).append(call)
+
+    def find(self, tool: Tool, arguments: Mapping[str, Any]) -> PastCall | None:
+        """The call of the earlier run that this one is, used up with it; None when there is none."""
+        key = (tool.name, self._pin(tool), canonical(arguments))
+        writes = self._writes.get(key)
+        if self._is_equal:
+            past = self._in_order.popleft() if self._in_order else None
+            if (
+                past is not None
+                and (past.tool, past.pin, canonical(past.arguments)) == key
+                and _is_done(past)
+            ):
+                if writes:
+                    writes.popleft()
+                return past
+            self._is_equal = False
+        while writes:
+            past = writes.popleft()
+            if past.in_doubt or past.answer is None or past.answer.failure is None:
+                return past  # one that failed did not happen, and the call is made again
+        return None
+
+
+def reuse(request: Request, context: Context) -> Request | Cached | Asked:
+    """Answer a call that the run which is retried has made already."""
+    earlier, tool, arguments = context.reuse, request.tool, request.arguments
+    assert tool is not None, "the scope guard comes first"
+    assert arguments is not None, "and the arguments guard second"
+    if earlier is None or request.call.id in context.consent.approved:
+        return request
+    past = earlier.find(tool, arguments)
+    if past is None:
+        return request
+    if not _is_done(past):
+        return Asked(request.call, tool, arguments, _UNKNOWN.format(run=earlier.run_id))
+    answer = past.answer
+    assert isinstance(answer, Answer), "it is done"
+    return Cached(Allowed(request.call, tool, arguments), copy(answer.value), reused=True)
+
+
+def _key(past: PastCall) -> _Key:
+    return past.tool, past.pin, canonical(past.arguments)
+
+
+def _is_done(past: PastCall) -> bool:
+    return past.answer is not None and past.answer.failure is None and not past.in_doubt
+
+
+_NOT_MADE = ("refused", "asked")
+_UNKNOWN = "it was sent in {run} already, and whether it took effect is unknown"
