@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .base import ROOT, Proof, run, tree
 from .changed_definitions import CHANGED_DEFINITIONS
+from .crashes import CRASHES
 from .differential import DIFFERENTIAL
 from .end_states import END_STATES
 from .gold_scripts import GOLD_SCRIPTS
@@ -30,6 +31,7 @@ PROOFS = {
         END_STATES,
         HOSTILE_SUITE,
         WORKER_KILLS,
+        CRASHES,
         DIFFERENTIAL,
     )
 }

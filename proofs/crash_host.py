@@ -1,8 +1,8 @@
 """Hosts that are killed at a step of their journal, and those that go on after them.
 
-`python -m proofs.crash_host JOURNAL TIER SCRIPT COUNT SEED PART` prints what became of so many runs, as JSON. It
-is one process with one thread that opens nothing itself: every host is a fork of it, so that a crash costs
-no start of Python. What a host says before it dies comes through a pipe.
+`python -m proofs.crash_host JOURNAL TIER SCRIPT COUNT SEED PART` prints what became of so many runs, as JSON.
+It is one process with one thread that opens nothing itself: every host is a fork of it, so that a crash
+costs no start of Python. What a host says before it dies comes through a pipe.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from oneturn import CodeMode, Outcome
-from oneturn.errors import RunNotFound
 from oneturn.journal import checkpoints
 from oneturn.journal.events import decode
 from oneturn.journal.postgres import PostgresStore
@@ -213,7 +212,7 @@ class Stage:
             KILLER.pipe, KILLER.at = into, at
             self.host(tag, seed)
             status = 0
-        except BaseException as error:  # noqa: BLE001  it is told
+        except BaseException as error:
             KILLER.say("problem", f"{type(error).__name__}: {error}")
         finally:
             os._exit(status)
@@ -231,7 +230,9 @@ def _heard(out: int, pid: int) -> Told:
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     words = dict(json.loads(line) for line in said.splitlines())
-    told = Told(points=words.get("points", 0), problem=words.get("problem", ""), modules=words.get("modules", ()))
+    told = Told(
+        points=words.get("points", 0), problem=words.get("problem", ""), modules=words.get("modules", ())
+    )
     if "killed" in words:
         told.killed, told.in_doubt = words["killed"]
     elif status and not told.problem:
@@ -256,8 +257,8 @@ class Play:
         """The undisturbed run, then `count` runs that are killed, from the `first` step on."""
         told = self.stage.fork("undisturbed", "0", 0)
         done = self._done("undisturbed")
-        if told.ended is None:
-            self.found.wrong.append(f"undisturbed: {told.problem or 'it did not end'}")
+        if told.ended is None or not told.ended.calls:
+            self.found.wrong.append(f"undisturbed: {told.problem or told.ended}")
             return self.found
         for name in told.modules:  # the hosts to come need not import them again
             with contextlib.suppress(Exception):
@@ -350,7 +351,9 @@ def judged(
     for effect in done:
         by_call.setdefault((effect.tool, effect.n), set()).add(effect.key)
     times = collections.Counter((effect.tool, effect.n) for effect in done)
-    problems += [f"{tool}({n}) was done under several keys" for (tool, n), keys in by_call.items() if len(keys) > 1]
+    problems += [
+        f"{tool}({n}) was done under several keys" for (tool, n), keys in by_call.items() if len(keys) > 1
+    ]
     problems += [f"{tool}({n}) was done {count} times" for (tool, n), count in times.items()
                  if count > 1 and tool not in IDEMPOTENT]  # fmt: skip
     wanted = {(effect.tool, effect.n) for effect in expected}
@@ -393,7 +396,6 @@ def _same(got: Any, expected: Any, unknown: int) -> bool:
 def _left_behind() -> list[str]:
     """Processes of dead hosts that live on."""
     until = time.monotonic() + 10
-    left: list[str] = []
     while time.monotonic() < until:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -401,9 +403,8 @@ def _left_behind() -> list[str]:
         except ChildProcessError:
             return []
         time.sleep(0.05)
-    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-        left.append(f"a process of a dead host lives on: {Path(f'/proc/{pid}/cmdline').read_text()[:100]!r}")
-    return left
+    below = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [f"left by a dead host: {Path(f'/proc/{pid}/cmdline').read_text()[:100]!r}" for pid in below]
 
 
 def main() -> None:

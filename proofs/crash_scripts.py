@@ -73,7 +73,7 @@ return await asyncio.gather(*[chain(i) for i in range(3)])"""),
 first = asyncio.create_task(sure(save(n=1)))
 second = asyncio.create_task(look(n=2))
 third = asyncio.create_task(sure(save(n=3)))
-return [await third, await second, await first]"""),
+return [await third, await second, await first]""", full_python=True),
     "rounds": CrashScript("""\
 got = []
 for i in range(3):
@@ -117,14 +117,22 @@ await look(n=1)
 await sure(save(n=2))
 later = time.time()
 return [began <= middle <= time.monotonic(), at <= later, middle - began >= 0.004]"""),
-    "randomness": CrashScript("""\
+    "identifiers": CrashScript("""\
 import random, uuid
 first = random.random()
 await sure(save(n=1))
 second = random.randint(0, 10**9)
 await look(n=2)
 await sure(save(n=random.randrange(1000)))
-return [first, second, str(uuid.uuid4())]"""),
+return [first, second, str(uuid.uuid4())]""", full_python=True),
+    "random numbers": CrashScript("""\
+import random
+first = random.random()
+await sure(save(n=1))
+second = random.randint(0, 10**9)
+await look(n=2)
+await sure(save(n=random.randrange(1000)))
+return [first, second, random.random()]"""),
     "pauses": CrashScript("""\
 async def one(i):
     await asyncio.sleep(0.002 * i)
@@ -160,7 +168,7 @@ return [a, b, c, d]"""),
     "calls not awaited": CrashScript("""\
 left = [asyncio.create_task(sure(slow(n=i))) for i in range(3)]
 await sure(save(n=9))
-return await look(n=1)"""),
+return await look(n=1)""", full_python=True),
     "large values": CrashScript("""\
 text = await large(n=100_000)
 kept = await sure(keep(text=text, n=1))
@@ -195,7 +203,12 @@ IDEMPOTENT = frozenset({"put"})
 
 
 def app_of(
-    journal: str, effects: Effects, point: Callable[[str], None], chance: random.Random, *, timeout: float = 60.0
+    journal: str,
+    effects: Effects,
+    point: Callable[[str], None],
+    chance: random.Random,
+    *,
+    timeout: float = 60.0,
 ) -> CodeMode:
     """An app with the tools.
 

@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from oneturn import ArtifactNotFound, Blob, CodeMode, ConfigError, Limits, Outcome, Tool, ToolError
+from oneturn import (
+    ArtifactNotFound,
+    Blob,
+    CodeMode,
+    ConfigError,
+    JournalError,
+    Limits,
+    Outcome,
+    Tool,
+    ToolError,
+)
 from oneturn.testing import FakeSource
 
 PATIENCE = 20.0
@@ -422,7 +432,8 @@ async def test_secrets_and_host_paths_do_not_reach_the_outcome() -> None:
 
     app = CodeMode(allow=["*"])
     app.add_source(
-        FakeSource("lab", perform, tools=[Tool("go", source="lab")], secrets=["kJ8x2Qp9"]), namespace="lab"
+        FakeSource("lab", perform, tools=[Tool("go", effect="write", source="lab")], secrets=["kJ8x2Qp9"]),
+        namespace="lab",
     )
     for code in (
         "await lab.go()",
@@ -656,7 +667,7 @@ def test_the_state_folder_is_left_alone_by_version_control(tmp_path):
 
 def test_an_app_whose_state_cannot_be_kept_works_all_the_same(tmp_path):
     (tmp_path / "file").write_text("")
-    app = CodeMode(allow=["*"], state=tmp_path / "file" / "state")
+    app = CodeMode(allow=["*"], state=tmp_path / "file" / "state", journal=False)
 
     @app.tool(effect="read")
     def status():
@@ -665,3 +676,22 @@ def test_an_app_whose_state_cannot_be_kept_works_all_the_same(tmp_path):
     assert app.execute_sync("await status()").value == {"open": True}
     app.search("status")
     app.close_sync()
+
+
+async def test_an_app_whose_runs_cannot_be_recorded_does_not_open_and_leaves_nothing_running(tmp_path):
+    (tmp_path / "file").write_text("")
+    counts = {"open": 0, "close": 0}
+
+    class Counted(FakeSource):
+        async def open(self) -> None:
+            counts["open"] += 1
+
+        async def close(self) -> None:
+            counts["close"] += 1
+
+    app = CodeMode(allow=["*"], state=tmp_path / "file" / "state")
+    app.add_source(Counted("lab", lambda tool, arguments: None), namespace="lab")
+    for _ in range(2):
+        with pytest.raises(JournalError, match="cannot be made or written"):
+            await app.execute("1")
+    assert counts == {"open": 2, "close": 2}

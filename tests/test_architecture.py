@@ -35,6 +35,7 @@ HEAVY = (
     "uvicorn",
     "cryptography",
     "psycopg",
+    "opentelemetry",
 )
 PUBLIC = (
     "Approval",

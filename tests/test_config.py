@@ -123,6 +123,53 @@ def test_servers_get_seconds_expanded_variables_and_a_folder(folder, monkeypatch
     assert (from_json.trust_annotations, inline.trust_annotations) == (True, False)
 
 
+def test_what_is_recorded_and_approved_is_a_setting(folder, monkeypatch):
+    monkeypatch.setenv("LAB_JOURNAL", "postgresql://me:hunter2@host/runs")
+    settings = """
+        journal = "${LAB_JOURNAL}"
+        approve = "writes"
+        approval_timeout = 60
+
+        [approvals]
+        "crm.find" = false
+
+        [idempotent]
+        "crm.drop" = true
+    """
+    app = build(load(write(folder, "app = 'shop_app:app'\n" + textwrap.dedent(settings))), base=folder)
+    options = app.options
+    assert options.journal == "postgresql://me:hunter2@host/runs"
+    assert (options.approve, options.approval_timeout) == ("writes", 60)
+    assert options.approvals == {"crm.find": False}
+    assert {tool.name: tool.idempotent for tool in app.tools()} == {"crm.drop": True, "crm.find": False}
+    assert "hunter2" not in repr(options)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("", ".oneturn/journal.db"),
+        ("journal = 'runs/all.db'", "runs/all.db"),
+        ("journal = false", None),
+        ("state = false", None),
+    ],
+)
+def test_runs_are_recorded_beside_the_file_unless_it_says_otherwise(folder, text, place):
+    (folder / "runs").mkdir()
+    app = build(load(write(folder, text)), base=folder)
+    with app:
+        assert app.execute_sync("1 + 1").value == 2
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.db")}
+    assert found == ({place} if place else set())
+
+
+def test_rules_of_the_file_are_laid_over_the_apps():
+    app = CodeMode(approvals={"a": True, "b": True}, approve="always", journal="mine.db")
+    app.configure(approvals={"b": False}, approve=None, journal=None)
+    assert app.options.approvals == {"a": True, "b": False}
+    assert (app.options.approve, app.options.journal) == ("always", "mine.db")
+
+
 def test_the_limit_settings_are_the_fields_of_limits():
     assert set(LimitSettings.model_fields) == {field.name for field in dataclasses.fields(Limits)}
 
@@ -180,6 +227,10 @@ def test_no_secret_is_in_the_repr(folder):
         ("allow = 'a.*'", ["allow: it should be a list."]),
         ("limits = 3", ["limits: it should be a table."]),
         ("runs = 0", ["runs", "greater than 0"]),
+        ("approve = 'sometimes'", ["approve", "'never', 'destructive', 'writes' or 'always'"]),
+        ("[approvals]\n'a.*' = 1", ["approvals.a.*", "boolean"]),
+        ("approval_timeout = 0", ["approval_timeout", "greater than 0"]),
+        ("[idempotent]\n'a.*' = 'yes'", ["idempotent.a.*", "boolean"]),
         ("name = \nruns = 1", ["not valid TOML", "line 1"]),
     ],
 )
@@ -213,6 +264,7 @@ def test_a_wrong_value_is_not_repeated_as_it_may_be_a_secret():
         ({"mcp_config": ["nowhere.json"]}, "nowhere.json"),
         ({"mcp": {"time": {"command": "x"}}, "trust_annotations": ["tme"]}, "did you mean time?"),
         ({"limits": {"timeout": 400}}, "raise max_timeout"),
+        ({"journal": "${LAB_UNSET}"}, "journal"),
         ({"allow": ["tools"]}, "names no tool"),
         ({"app": "nowhere_at_all:app"}, "no module nowhere_at_all"),
     ],

@@ -8,6 +8,7 @@ import pytest
 from oneturn import CodeMode, Limits
 from oneturn.errors import JournalCorrupt, JournalError, SandboxUnavailable
 from oneturn.exported import exported, imported
+from oneturn.gate import Redactor
 from oneturn.options import Options
 from oneturn.replay import replay
 from oneturn.sandbox.cpython import CPythonSandbox
@@ -255,6 +256,30 @@ async def test_another_script_gets_full_python_when_it_needs_it(shop, router):
     code += "\nawait shop.save(2)"
     shown = await asyncio.to_thread(replay, outcome.run_id, events, router, against=code)
     assert shown.same_value, (shown.difference, shown.error)
+
+
+async def test_a_run_that_was_ended_for_what_it_may_not_do_ends_so_again(shop, router):
+    code = "for n in range(1100):\n    try:\n        await getattr(shop, 'look')('x')\n"
+    code += "    except TypeError: pass"
+    outcome, events = await recorded(shop, code)
+    assert outcome.error.kind == "PermissionError"
+    assert (await asyncio.to_thread(replay, outcome.run_id, events, router)).same_value
+
+
+async def test_a_record_without_its_secrets_says_that_this_may_be_why(tmp_path, router):
+    app = CodeMode(allow="*", journal=tmp_path / "journal.db", sandbox="monty")
+
+    @app.tool(effect="read")
+    def key() -> str:
+        return "the key is hunter2hunter2"
+
+    async with app:
+        app._runtime.parts.journal.clean = Redactor(["hunter2hunter2"])
+        outcome = await app.execute("len(await key())")
+        _, events = app._runtime.parts.journal.read(outcome.run_id)
+    shown = await asyncio.to_thread(replay, outcome.run_id, events, router)
+    assert not shown.same
+    assert "Secrets were taken out of this record" in shown.difference
 
 
 async def test_a_run_of_a_session_cannot_be_replayed(shop, router):

@@ -67,8 +67,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
         results: Result rules by name or glob.
         notes: Warnings and rate limits by name or glob, shown to whoever writes a script.
         cache: How long results of read tools are kept, by name or glob: a `CacheRule`, or seconds.
-        idempotent: By name or glob: whether the same call sent again has no further effect, so that one
-            whose answer was lost is sent again when its run is resumed.
+        idempotent: By name or glob: whether a call may be sent again when its answer was lost.
         check: Check each script against the types of the tools it mentions before it runs.
         learn: Infer the shape of results that no schema declares from those that come.
         search: How tools are ranked: `lexical`, `hybrid`, or an `Embedder` of your own.
@@ -76,6 +75,9 @@ class CodeMode(Runs, Synchronous, Toolbox):
         lock: File of pinned definitions, see `oneturn tools pin`.
         journal: Where runs are recorded: a file, or the URL of a Postgres database; when not given,
             `journal.db` in the state folder, or memory without one. False records nothing.
+        journal_key: 64 hexadecimal digits; with it every run on record is encrypted with a key of its own.
+        redact: Fields of arguments and results that are never on record, by name or glob such as
+            `*password*`; a run that was given such a result cannot be resumed.
         approve: Calls of which effects need a person's approval: `never`, `destructive` ones, all `writes`,
             or `always`. The environment variable `ONETURN_AUTO_APPROVE` names tools that are approved
             beforehand; a destructive one only by its full name.
@@ -89,6 +91,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
         isolation: The weakest isolation level that will do; nothing weaker is ever used.
         imports: Modules and packages a script may import beside the safe standard library.
         python: The interpreter of the environment those are installed in; this one when not given.
+        telemetry: Tell OpenTelemetry of runs and calls, never of what is in them.
 
     Raises:
         ConfigError: `allow` names `tools` or `runtime`, or an effect or rule is unknown.
@@ -112,6 +115,8 @@ class CodeMode(Runs, Synchronous, Toolbox):
         state: Path | str | None = None,
         lock: Path | str | None = None,
         journal: Path | str | bool = True,
+        journal_key: str | None = None,
+        redact: Sequence[str] = (),
         approve: ApprovalMode = "destructive",
         approvals: Mapping[str, bool] | None = None,
         approver: Approver | None = None,
@@ -121,6 +126,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
         isolation: IsolationLevel = "interpreter",
         imports: Sequence[str] = (),
         python: Path | str | None = None,
+        telemetry: bool = False,
     ) -> None:
         self.name = name
         self.limits = limits or Limits()
@@ -142,6 +148,8 @@ class CodeMode(Runs, Synchronous, Toolbox):
             state=Path(state) if state is not None else None,
             lock=Path(lock) if lock is not None else None,
             journal=journal,
+            journal_key=journal_key,
+            redact=tuple(redact),
             approve=approve,
             approvals=dict(approvals or {}),
             approver=approver,
@@ -150,6 +158,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
             isolation=isolation,
             imports=tuple(imports),
             python=Path(python) if python is not None else None,
+            telemetry=telemetry,
         )
         Synchronous.__init__(self)
         Toolbox.__init__(self, self._make_catalog(), FunctionSource(self.limits))
@@ -236,6 +245,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
 
         Raises:
             SourceError: A source failed, and `tolerate` is false. Everything is closed again.
+            JournalError: The journal cannot be opened; likewise.
         """
         if self._opening is None:
             self._opening = asyncio.Lock()
@@ -248,7 +258,11 @@ class CodeMode(Runs, Synchronous, Toolbox):
             if self.problems and not tolerate:
                 await self._sources.close()
                 raise SourceError(" ".join(self.problems.values()))
-            self._runtime = self._make_runtime()
+            try:
+                self._runtime = self._make_runtime()
+            except BaseException:
+                await self._sources.close()
+                raise
             self._loop = asyncio.get_running_loop()
 
     def _make_runtime(self) -> Runtime:
@@ -261,17 +275,19 @@ class CodeMode(Runs, Synchronous, Toolbox):
         options = self._options
         self._cache = ResultCache(options.cache) if options.cache else None
         redactor = Redactor(self._sources.secrets())
+        journal = options.open_journal(redactor if redactor.knows else None)
         return Runtime(
             router=router_of(options),
             dispatcher=Dispatcher(redactor, options.tool_timeout, self.shapes),
             sources=self._sources.get,
-            artifacts=ArtifactStore(),
+            artifacts=ArtifactStore(shelf=journal.artifacts if journal is not None else None),
             runs=options.runs,
             cache=self._cache,
-            journal=options.open_journal(redactor.known if redactor.knows else None),
+            journal=journal,
             approval=options.approval_guard(os.environ.get("ONETURN_AUTO_APPROVE")),
             approver=options.approver,
             approval_timeout=options.approval_timeout,
+            telemetry=options.open_telemetry(),
         )
 
     async def _opened(self) -> Runtime:

@@ -16,50 +16,57 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .tokens import count, cut
 from .tools.text import visible
-from .types import Approval
+from .types import Approval, Outcome
 
 if TYPE_CHECKING:
     from .journal.approvals import Filed
 
 _WIDTH = 92  # of a line, with its bar
+_LABEL = 10
 _BAR = "    | "  # four blanks: where a client reads Markdown, this is code
-_ROOM = 6_000  # characters that the arguments share
 _LEAST = 160  # of each, however many there are
 _SHORT = 40  # a line counts this many at least
 _LONG = 600  # characters of a text that are shown: its beginning and its end
-_ARGUMENTS = 60  # that are shown by name
+_FEWEST = 10  # arguments that are shown by name, in however little room
+_ONE = 100  # characters of room for each further one
 _BITS = 1_000
+_WAITING = 10  # calls that a model is told of one by one
+_FRAME = 150  # tokens of what stands around them
 _DEPTH = 8
 _MARKS = 2  # combining marks on one character
 _SOURCE = 300
 _NAME = 100
 
 
-def approval_text(approval: Approval, now: float | None = None) -> str:
+ROOM = 6_000
+"""Characters that the arguments of one approval share, when nothing else is said."""
+
+
+def approval_text(approval: Approval, *, room: int = ROOM, now: float | None = None) -> str:
     """An approval as a few lines for a person who is to decide.
 
     Args:
         approval: What is asked for.
+        room: Characters that its arguments share, about; what is left out of them is said.
         now: Seconds since 1970; the time it is when not given.
     """
     effect = f"{approval.effect} tool" if approval.effect != "read" else "tool that only reads"
     lines = [
         f"Approval {_spelled(approval.id, _NAME)}",
-        f"  call      {_spelled(approval.tool, _NAME)} ({effect})",
-        f"  asked by  {_spelled(approval.caller, _NAME)}, in {_spelled(approval.run_id, _NAME)}",
+        *_told("call", f"{_spelled(approval.tool, _NAME)} ({effect})"),
+        *_told("asked by", f"{_spelled(approval.caller, _NAME)}, in {_spelled(approval.run_id, _NAME)}"),
     ]
     if approval.position is not None:
         source = _spelled(approval.position.source.strip(), _SOURCE)
-        first, *rest = _broken(f"{approval.position.line}: {source}", "")
-        lines += [f"  line      {first}", *(f"{_BAR}{part}" for part in rest)]
+        lines += _told("line", f"{approval.position.line}: {source}")
     if approval.why:
-        first, *rest = _broken(_spelled(approval.why, _SOURCE), "")
-        lines += [f"  note      {first}", *(f"{_BAR}{part}" for part in rest)]
+        lines += _told("note", _spelled(approval.why, _SOURCE))
     if approval.expires is not None:
         lines.append(f"  expires   {_until(approval.expires, time.time() if now is None else now)}")
-    shown = list(_arguments(approval.arguments))
-    if any(cut for _, cut in shown):
+    shown = list(_arguments(approval.arguments, room))
+    if any(is_cut for _, is_cut in shown):
         digest = _measure(approval.arguments)
         lines.append(f"  NOT ALL OF THE ARGUMENTS IS SHOWN. The whole: {digest}")
     lines.append("  arguments, as they will be sent:" if shown else "  arguments: none")
@@ -119,6 +126,40 @@ def filed_data(filed: Filed) -> dict[str, Any]:
     }
 
 
+def waiting_text(outcome: Outcome, max_tokens: int) -> str:
+    """What a model reads of a run that waits, in at most `max_tokens`; 300 are the least that will do."""
+    number = len(outcome.pending)
+    calls = "1 call waits" if number == 1 else f"{number:,} calls wait" if number else "it waits"
+    lines = [f"  {each.id}: {approval_line(each)}" for each in outcome.pending[:_WAITING]]
+    if number > len(lines):
+        lines.append(f"  and {number - len(lines):,} more")
+    told = cut("\n".join(lines), max_tokens - _FRAME, "list of calls")
+    return "\n".join(
+        [
+            f"waiting: {calls} for a person's approval. The run {outcome.run_id} is put aside and goes on "
+            "from there; nothing is lost, so do not run the script or any of its calls again.",
+            *([told] if told else []),
+            f"Tell the user what waits. To go on: {_go_on(outcome)}",
+        ]
+    )
+
+
+def waiting_data(outcome: Outcome, max_tokens: int) -> dict[str, Any]:
+    """The same as plain data: `run_id`, the `number` of calls, the first of them, and what to do `then`."""
+    calls: list[dict[str, str]] = []
+    for each in outcome.pending[:_WAITING]:
+        line = approval_line(each)
+        max_tokens -= count(line) + _FRAME // 4
+        if max_tokens < 0:
+            break
+        calls.append({"approval": each.id, "call": line, "effect": each.effect})
+    return {"run_id": outcome.run_id, "number": len(outcome.pending), "calls": calls, "then": _go_on(outcome)}
+
+
+def _go_on(outcome: Outcome) -> str:
+    return f'resume_run(run_id="{outcome.run_id}", wait=60)'
+
+
 def spelled(text: str, limit: int = _SOURCE) -> str:
     """`text` in one line of visible characters, cut visibly where it is longer than `limit`."""
     return _spelled(text, limit)
@@ -127,39 +168,39 @@ def spelled(text: str, limit: int = _SOURCE) -> str:
 # --- arguments
 
 
-def _arguments(arguments: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+def _arguments(arguments: Mapping[str, Any], room: int) -> Iterator[tuple[str, bool]]:
     """The lines of all arguments, and whether each stands for more than it shows."""
     names = list(arguments)
-    room = max(_LEAST, _ROOM // max(1, len(names)))
-    for name in names[:_ARGUMENTS]:
-        left, value = room, arguments[name]
-        for line, cut in _lines(str(name), value, 0, min(room, _LONG)):
+    most, share = max(_FEWEST, room // _ONE), max(_LEAST, room // max(1, len(names)))
+    for name in names[:most]:
+        left, value = share, arguments[name]
+        for line, is_cut in _lines(str(name), value, 0, min(share, _LONG)):
             if left <= 0:
                 yield f"  … the rest of {_quoted(str(name), _NAME)[0]} is left out: {_measure(value)}", True
                 break
-            yield line, cut
+            yield line, is_cut
             left -= max(len(line), _SHORT)
-    if len(names) > _ARGUMENTS:
-        rest = {name: arguments[name] for name in names[_ARGUMENTS:]}
+    if len(names) > most:
+        rest = {name: arguments[name] for name in names[most:]}
         yield f"… and {len(rest):,} more arguments: {_measure(rest)}", True
 
 
 def _lines(name: str | None, value: Any, depth: int, long: int) -> Iterator[tuple[str, bool]]:
     """A value in lines, one for each part; `long` is from how many characters on a text is cut."""
-    label, cut = ("", False) if name is None else _quoted(name, long)
+    label, is_cut = ("", False) if name is None else _quoted(name, long)
     start = "  " * depth + (f"{label}: " if name is not None else "")
     if not isinstance(value, Mapping | list | tuple) or not value:
         text, shortened = _scalar(value, long)
-        yield start + text, cut or shortened
+        yield start + text, is_cut or shortened
     elif depth >= _DEPTH:
         yield f"{start}… {_measure(value)}", True
     elif isinstance(value, Mapping):
-        yield f"{start}{{", cut
+        yield f"{start}{{", is_cut
         for key, part in value.items():
             yield from _lines(str(key), part, depth + 1, long)
         yield f"{'  ' * depth}}}", False
     else:
-        yield f"{start}[", cut
+        yield f"{start}[", is_cut
         for part in value:
             yield from _lines(None, part, depth + 1, long)
         yield f"{'  ' * depth}]", False
@@ -234,14 +275,20 @@ def _short(value: Any) -> str:
 # --- lines
 
 
+def _told(label: str, text: str) -> list[str]:
+    """A line with a label before it, broken behind the bar where it is long."""
+    start = f"  {label:<{_LABEL}}"
+    first, *rest = _broken(text, "", _WIDTH - len(start))
+    return [start + first, *(f"{_BAR}{part}" for part in rest)]
+
+
 def _indented(line: str) -> tuple[str, str]:
     """A line, and what its continuations start with."""
     return line, " " * (len(line) - len(line.lstrip(" ")) + 4)
 
 
-def _broken(line: str, further: str) -> list[str]:
-    """A line in pieces no wider than the room there is; every further one starts with `further`."""
-    room = _WIDTH - len(_BAR)
+def _broken(line: str, further: str, room: int = _WIDTH - len(_BAR)) -> list[str]:
+    """A line in pieces no wider than `room`; every further one starts with `further`."""
     pieces: list[str] = []
     piece, width = "", 0
     for char in line:

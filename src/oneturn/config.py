@@ -128,8 +128,8 @@ def _meant(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else "."
 
 
-def token(name: str | None) -> str | None:
-    """The bearer token in the environment variable `name`; None when no variable is named.
+def token(name: str | None, setting: str = "token_env") -> str | None:
+    """The secret in the environment variable `name`, which `setting` names; None when none is named.
 
     Raises:
         ConfigError: The variable is not set, or empty.
@@ -138,8 +138,13 @@ def token(name: str | None) -> str | None:
         return None
     value = os.environ.get(name, "")
     if not value:
-        raise ConfigError(f"token_env names the environment variable {name}, which is not set.")
+        raise ConfigError(f"{setting} names the environment variable {name}, which is not set.")
     return value
+
+
+def expanded(text: str, key: str) -> str:
+    """A setting with `${VAR}` filled in. Raises ConfigError when a variable is not set."""
+    return expand(text, [], lambda why: ConfigError(f"{key} {why}."))
 
 
 def build(
@@ -187,6 +192,9 @@ def build(
         state=base / settings.state if settings.state else settings.state,
         lock=base / settings.lock if settings.lock else settings.lock,
         journal=_journal(settings.journal, base),
+        journal_key=_filled("journal_key", settings.journal_key) if settings.journal_key else None,
+        redact=settings.redact,
+        telemetry=settings.telemetry,
         approve=settings.approve,
         approvals=settings.approvals,
         approval_timeout=settings.approval_timeout,
@@ -209,8 +217,12 @@ def _journal(given: str | Literal[False] | None, base: Path) -> Path | str | Lit
     """Where runs are recorded, with `${VAR}` filled in: a database by its URL, or a file."""
     if given is None or given is False:
         return given
-    place = expand(given, [], lambda why: ConfigError(f"journal {why}."))
+    place = _filled("journal", given)
     return place if place.startswith(_DATABASES) else base / Path(place).expanduser()
+
+
+def _filled(key: str, text: str) -> str:
+    return expand(text, [], lambda why: ConfigError(f"{key} {why}."))
 
 
 def _limits(limits: Limits, settings: LimitSettings) -> Limits:

@@ -28,6 +28,7 @@ from .types import Answer, Finished, Outcome, ScriptError
 if TYPE_CHECKING:
     from .journal.writer import Recording
 
+_GLANCE = 0.05  # seconds between looks at whether the run's own time has begun
 _GET_READY = 120.0  # seconds a run may take to get its sandbox and to be where its record ends
 
 
@@ -60,8 +61,16 @@ class Drive:
         recording, past = taken or (parts.record(self.id, order.caller), None)
         self._history = History(recording, past, order.limits, parts.pin)
         records = Records()
+        self._span = parts.span(self.id, order, past)
         self._flight = Flight(
-            parts.dispatcher, order.limits, records, self._inbox, self._wake, self.id, order.caller
+            parts.dispatcher,
+            order.limits,
+            records,
+            self._inbox,
+            self._wake,
+            self.id,
+            order.caller,
+            self._span,
         )
         seed = secrets.randbits(63) if order.seed is None else order.seed
         context = Context(order.view.scope, order.limits, Budget(), order.caller, reuse=reuse)
@@ -81,22 +90,31 @@ class Drive:
     async def to_end(self) -> Outcome:
         """Run to the end, whatever that is; afterwards nothing of the run is alive. Raises as `execute`."""
         steps = self._steps
-        self._timer = self._loop.call_later(self._limits.timeout, self._expire)
+        first = _GLANCE if steps.getting_ready else self._limits.timeout
+        self._timer = self._loop.call_later(first, self._expire)
         try:
             finished = await self._to_its_end()
             await self._flight.settle(in_flight=steps.stopped is None)
         except BaseException as error:
             self.stop(CANCELLED, cancelled=True)
             await whole(self._loop.create_task(self._flight.settle(in_flight=False)))
+            outcome = None
             if not isinstance(error, RunBusy | Diverged):  # those runs go on, here or elsewhere
                 cancelled = isinstance(error, asyncio.CancelledError)
                 why = CANCELLED if cancelled else ScriptError(type(error).__name__, str(error))
-                self._history.ended(steps.outcome(Finished(error=why), cancelled=cancelled))
+                outcome = steps.outcome(Finished(error=why), cancelled=cancelled)
+                self._history.ended(outcome, steps.unsaid)
+            if self._span is not None:
+                self._span.end(outcome, error)
             raise
         else:
             outcome = steps.outcome(finished, cancelled=self._cancelled)
+            if self._span is not None:
+                self._span.end(outcome)
             if not steps.put_aside:
-                self._history.ended(outcome)
+                self._history.ended(outcome, steps.unsaid)
+                if self._history.must_sync:  # what became of calls nobody waited for
+                    await whole(self._loop.run_in_executor(self._parts.threads, self._history.sync_end))
             return outcome
         finally:
             self._timer.cancel()
@@ -182,7 +200,7 @@ class Drive:
         if self._parked and self._waits_for_people:
             left = 1.0
         elif self._steps.getting_ready:
-            left = min(1.0, self._arrived + self._limits.timeout + _GET_READY - time.monotonic())
+            left = min(_GLANCE, self._arrived + self._limits.timeout + _GET_READY - time.monotonic())
         if left > 0:
             self._timer = self._loop.call_later(left, self._expire)
         else:

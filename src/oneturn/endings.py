@@ -89,7 +89,7 @@ def outcome_of(run_id: str, past: Past) -> Outcome:
         run_id=run_id,
         status=status,
         value=returned.get("value") if status == "succeeded" else None,
-        prints="".join([*past.prints, returned.get("prints", "")]),
+        prints="".join([*past.prints, returned.get("prints", ""), ended.get("prints", "")]),
         cut_prints=ended.get("cut_prints", 0),
         error=_error(ended.get("error"), lines),
         calls=tuple(sorted(calls, key=lambda call: call.id)),

@@ -10,13 +10,16 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .gate import Allowed, Dispatcher, Reply
 from .order import Approver
 from .records import Records
 from .tools.base import CallInfo, Source
 from .types import Answer, Approval, Call, Decision, Limits
+
+if TYPE_CHECKING:
+    from .telemetry import RunSpan
 
 log = logging.getLogger("oneturn.run")
 
@@ -42,6 +45,7 @@ class Flight:
         wake: Set after every reply.
         run: The run's id.
         caller: Whose run it is.
+        span: Is told of calls and of waits for people.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Flight:
         wake: asyncio.Event,
         run: str,
         caller: str,
+        span: RunSpan | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._dispatcher = dispatcher
@@ -62,6 +67,7 @@ class Flight:
         self._wake = wake
         self._run = run
         self._caller = caller
+        self._span = span
         self.began = time.monotonic()
         """When the run's time began, by `time.monotonic()`; later when it had to wait for its sandbox."""
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -105,6 +111,8 @@ class Flight:
 
     async def _ask(self, approvals: Sequence[Approval], approver: Approver) -> None:
         decisions: Sequence[Decision | None] = ()
+        if self._span is not None:
+            self._span.waits(approvals)
         try:
             decisions = await approver(approvals)
         except Exception:  # an approver is somebody's code; a run can still be decided about later
@@ -113,6 +121,8 @@ class Flight:
         assert task is not None
         self._asking.discard(task)
         for approval, decision in zip_longest(approvals, decisions[: len(approvals)]):
+            if self._span is not None and decision is not None:
+                self._span.decided(approval, decision)
             self._inbox.put(Decided(approval.call_id, decision))
         self._wake.set()
 
@@ -175,13 +185,14 @@ class Flight:
         call_id = allowed.call.id
         async with self._slots:
             self._sent[call_id] = time.monotonic()
-            reply = await self._dispatcher.send(
+            sending = self._dispatcher.send(
                 allowed,
                 source,
                 left=self.left,
                 stopped=lambda: call_id in self._let_go,
                 info=CallInfo(self._run, call_id, self._caller),
             )
+            reply = await (sending if self._span is None else self._span.sent(allowed, sending))
         self._tasks.pop(call_id, None)
         self._deliver(reply)
 

@@ -7,6 +7,7 @@ run's worker thread uses this, but for `ended`, which comes after it.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from .gate import Allowed, Asked, Cached, Refused, Reply
 from .journal.events import answer_body, decision_body, digest, failure_body, place_body
 from .journal.past import Past, PastCall
 from .order import Order
+from .program import Program
 from .sandbox.base import Script
 from .sandbox.router import Route
 from .types import Answer, Approval, Call, CallRecord, Decision, Finished, Limits, Outcome, ScriptError, Tool
@@ -48,6 +50,7 @@ class History:
         self._asked: dict[int, Call] = {}
         self._open: dict[int, tuple[Call, PastCall]] = {}
         self._settled: set[int] = set()  # calls whose end is on record
+        self._met: set[int] = set()  # calls on record that were made again
         self._digests: dict[int, str] = {}  # of calls that go through the gate again, perhaps edited
         self._unsynced = False
         self.is_live = past is None
@@ -70,6 +73,7 @@ class History:
         if past is None:
             self._only_after_the_record(call)
             return None
+        self._met.add(call.id)
         if past.pin:
             now = tool(past.tool)
             if now is None or self._pin(now) != past.pin:
@@ -110,6 +114,11 @@ class History:
         return left
 
     @property
+    def names(self) -> Mapping[str, Any] | None:
+        """What the script's names meant, by the record."""
+        return self._past.began["names"] if self._past is not None else None
+
+    @property
     def calls(self) -> Collection[PastCall]:
         """The calls on record."""
         return self._past.calls.values() if self._past is not None else ()
@@ -126,7 +135,8 @@ class History:
 
     def must_be_over(self) -> None:
         """The script has ended. Raises Diverged when by the record it went on."""
-        if self._past is not None and self._batch < len(self._past.batches):
+        past = self._past
+        if past is not None and (self._batch < len(past.batches) or not past.calls.keys() <= self._met):
             raise Diverged(
                 "The record says the script went on, and now it ended sooner; nothing more was called."
             )
@@ -152,7 +162,7 @@ class History:
                 "code": order.code,
                 "caller": order.caller,
                 "allow": list(order.allow),
-                "limits": asdict(order.limits),
+                "limits": _limits_body(order.limits),
                 "seed": seed,
                 "session": order.session,
                 "retry_of": order.retry_of,
@@ -248,6 +258,11 @@ class History:
             self._recording.note("answered", body)
             self._unsynced = True
 
+    def taken_up(self) -> None:
+        """The run is where its record ends, and goes on from here."""
+        if self._recording is not None:
+            self._recording.note("taken", {"used": self.used})
+
     def asks(self, call: Call) -> None:
         """The script asked for the time, a pause or a `runtime` helper."""
         if self._recording is not None:
@@ -259,7 +274,7 @@ class History:
             return
         body: dict[str, Any] = {
             "answers": [self._entry(answer) for answer in answers],
-            "used": round(used, 6),
+            "used": used,
         }
         if prints:
             body["prints"] = prints
@@ -273,24 +288,39 @@ class History:
         body = {"value": finished.value, "error": error_body(finished.error), "prints": finished.prints}
         self._recording.note("returned", body, large="value")
 
+    @property
+    def must_sync(self) -> bool:
+        """Whether something has to be durable before anything else leaves."""
+        return self._unsynced and self._recording is not None
+
     def sync(self) -> None:
         """Wait until what may change the world, and what came of it, is durable. Raises JournalError."""
         if self._unsynced and self._recording is not None:
             self._recording.sync()
             self._unsynced = False
 
-    def ended(self, outcome: Outcome) -> None:
-        """The run is over. Calls the script did not wait for are told with it."""
+    def sync_end(self) -> None:
+        """As `sync`, but the outcome is not lost with it."""
+        try:
+            self.sync()
+        except JournalError as error:
+            log.error("The end of a run is not on record: %s", error)
+
+    def ended(self, outcome: Outcome, prints: str = "") -> None:
+        """The run is over. What the script did not wait for, or printed last, is told with it."""
         if self._recording is None:
             return
         late = [_call_state(call) for call in outcome.calls if call.id not in self._settled]
         body = {
             "status": outcome.status,
             "error": error_body(outcome.error),
+            "prints": prints,
             "cut_prints": outcome.cut_prints,
-            "seconds": round(outcome.seconds, 6),
+            "seconds": outcome.seconds,
             "calls": late,
         }
+        changed = {call.id for call in outcome.calls if call.effect != "read"}
+        self._unsynced = self._unsynced or any(entry[0] in changed for entry in late)
         self._recording.is_now(outcome.status, _about(outcome))
         try:
             self._recording.note("ended", body)
@@ -328,6 +358,12 @@ def error_body(error: ScriptError | None) -> list[Any] | None:
     return [error.kind, error.message, place_body(error.position), error.hint]
 
 
+@functools.lru_cache(maxsize=64)
+def _limits_body(limits: Limits) -> dict[str, Any]:
+    """The same few limits hold for most runs, and copying them is most of what noting a small run costs."""
+    return asdict(limits)
+
+
 def _names(script: Script | None) -> Mapping[str, Any] | None:
     """What the script's names meant: enough to run it again without a catalog."""
     if script is None:
@@ -339,6 +375,19 @@ def _names(script: Script | None) -> Mapping[str, Any] | None:
         "called": sorted(script.called),
         "tool_error": script.uses_tool_error,
     }
+
+
+def script_of(program: Program, names: Mapping[str, Any]) -> Script:
+    """The script of a run that is on record, with the names it had then."""
+    return Script(
+        source=program.source,
+        tools=frozenset(names["tools"]),
+        namespaces=frozenset(names["namespaces"]),
+        globals=frozenset(names["globals"]),
+        awaited=program.awaited,
+        uses_tool_error=names["tool_error"],
+        called=frozenset(names["called"]),
+    )
 
 
 def _call_state(call: CallRecord) -> list[Any]:

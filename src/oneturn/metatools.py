@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from .approval_text import approval_line
+from .approval_text import waiting_data, waiting_text
 from .manifest import names_text, namespaces_text
 from .tokens import count, cut
 from .tools.scope import Scope
@@ -26,7 +26,7 @@ from .tools.search import SearchResult
 from .tools.signature import signature
 from .tools.stubs import own_name, stub_text
 from .tools.text import one_line
-from .types import Approval, CallRecord, Detail, Outcome, ScriptError, Tool
+from .types import CallRecord, Detail, Outcome, ScriptError, Tool
 
 START_TOKENS = 1_000
 """What a model reads at start stays under this: the meta-tools as a door lists them, whatever the catalog."""
@@ -42,7 +42,6 @@ _SOURCE_CHARS = 200
 _CALL_ERROR_CHARS = 120
 _CALL_GROUPS = 20
 _WARNINGS = 3
-_WAITING = 10  # calls that wait for approval and are told one by one
 _INLINE_BYTES = 1_000
 _SPELLED_OUT = 200_000  # characters of a value that are looked at; many times what is ever shown
 # Controls but \n and \t, surrogates, and what Unicode draws as nothing. Emoji and some scripts need the
@@ -69,20 +68,20 @@ SEARCH_TOOLS = MetaTool(
 Find tools by what they do. Returns the signatures to call from execute_code, best match first.
 
 Ask in plain words, one query or a list of several ("create an issue", "list commits"); narrow by
-namespace or effect (read, write, destructive).""",
+namespace or effect.""",
 )
 
 GET_TOOL_INFO = MetaTool(
     "get_tool_info",
     """\
-Everything about one or more tools, by name: parameters with types and meaning, the shape of the
-result, the effect. Look here before using a tool whose arguments or result you would have to guess.""",
+Everything about tools, by name: parameters with types and meaning, the shape of the result, the
+effect. Look here before you would have to guess an argument or a result.""",
 )
 
 RESUME_RUN = MetaTool(
     "resume_run",
     """\
-Go on with a run that waits for a person's approval; `wait` is how many seconds to wait for it.""",
+Go on with a run that waits for approval.""",
 )
 
 _MONTY = """\
@@ -224,7 +223,7 @@ def outcome_text(outcome: Outcome, max_tokens: int = 4_000) -> str:
         max_tokens: The most the text may count; 4,000 by default. The value and the prints share
             what the rest leaves, at least half each when both need it.
     """
-    before = _waiting_text(outcome, max_tokens // 2) if outcome.status == "waiting" else ""
+    before = waiting_text(outcome, max_tokens // 2) if outcome.status == "waiting" else ""
     if not outcome.ok and not before:
         before = _error_text(outcome, max_tokens // 4)
     calls = _calls_text(outcome, max_tokens // 4)
@@ -254,42 +253,6 @@ def _error_of(outcome: Outcome) -> ScriptError:
     if outcome.error is not None:
         return outcome.error
     return ScriptError(outcome.status.capitalize(), "the run was stopped before the script ended")
-
-
-def _waiting_text(outcome: Outcome, max_tokens: int) -> str:
-    number = len(outcome.pending)
-    calls = "1 call waits" if number == 1 else f"{number:,} calls wait" if number else "The run waits"
-    lines = [f"  {_awaited(each)}" for each in outcome.pending[:_WAITING]]
-    if number > len(lines):
-        lines.append(f"  and {number - len(lines):,} more")
-    told = cut("\n".join(lines), max_tokens - 150, "list of calls")
-    return "\n".join(
-        [
-            f"waiting: {calls} for a person's approval. The run {outcome.run_id} is put aside and goes on from "
-            "there; nothing is lost, so do not run the script or any of its calls again.",
-            *([told] if told else []),
-            f"Tell the user what waits. To go on: {_go_on(outcome)}",
-        ]
-    )
-
-
-def _go_on(outcome: Outcome) -> str:
-    return f'resume_run(run_id="{outcome.run_id}", wait=60)'
-
-
-def _awaited(approval: Approval) -> str:
-    return f"{approval.id}: {approval_line(approval)}"
-
-
-def _waiting_data(outcome: Outcome, max_tokens: int) -> dict[str, Any]:
-    calls: list[dict[str, Any]] = []
-    for each in outcome.pending[:_WAITING]:
-        entry = {"approval": each.id, "call": approval_line(each), "effect": each.effect}
-        max_tokens -= count(_json(entry)) + 1
-        if max_tokens < 0:
-            break
-        calls.append(entry)
-    return {"run_id": outcome.run_id, "number": len(outcome.pending), "calls": calls, "then": _go_on(outcome)}
 
 
 def _error_text(outcome: Outcome, max_tokens: int) -> str:
@@ -367,9 +330,10 @@ def outcome_data(outcome: Outcome, max_tokens: int = 4_000) -> dict[str, Any]:
     Keys: `status`, `value`, `prints`, `error` (None, or kind, message, line, column, source, hint,
     and `warnings` of the check before the run),
     `calls` (tool, effect, status, line; also `cached` when nothing was sent) and `cut` (None, or a
-    note for each part that was cut). A run that waits for approval also has `waiting`: its `run_id`, the
-    `number` of calls that wait, the first of them as `calls`, and how to go on as `then`. A value over the budget becomes a text preview of itself.
-    Bytes become their length, with their base64 up to 1,000 of them.
+    note for each part that was cut). A run that waits for approval also has `waiting`: its `run_id`,
+    the `number` of calls that wait, the first of them as `calls`, and how to go on as `then`. A value
+    over the budget becomes a text preview of itself. Bytes become their length, with their base64 up to
+    1,000 of them.
 
     Args:
         outcome: The outcome of a run.
@@ -402,7 +366,7 @@ class _Whole:
 def _data(outcome: Outcome, full: _Whole, max_tokens: int) -> dict[str, Any]:
     notes: dict[str, str] = {}
     waits = outcome.status == "waiting"
-    waiting = {"waiting": _waiting_data(outcome, max_tokens // 4)} if waits else {}
+    waiting = {"waiting": waiting_data(outcome, max_tokens // 4)} if waits else {}
     error = None if outcome.ok or waits else _error_data(outcome, max_tokens // 4)
     calls = _calls_data(outcome.calls, max_tokens // 4)
     if len(calls) < len(outcome.calls):

@@ -16,9 +16,10 @@ from .types import ApprovalMode, CacheRule, Effect, IsolationLevel, Limits, Resu
 
 if TYPE_CHECKING:
     from .gate.approval import ApprovalGuard
-    from .journal.writer import Journal
+    from .journal.writer import Cleaner, Journal
     from .order import Approver
     from .sandbox.base import Sandbox
+    from .telemetry import Telemetry
     from .tools.search import Embedder
 
 log = logging.getLogger("oneturn.app")
@@ -46,6 +47,8 @@ class Options:
     state: Path | None = None
     lock: Path | None = None
     journal: Path | str | bool = field(default=True, repr=False)  # a URL may hold a password
+    journal_key: str | None = field(default=None, repr=False)
+    redact: tuple[str, ...] = ()
     approve: ApprovalMode = "destructive"
     approvals: Mapping[str, bool] = field(default_factory=dict)
     approver: Approver | None = None
@@ -54,6 +57,7 @@ class Options:
     isolation: IsolationLevel = "interpreter"
     imports: tuple[str, ...] = ()
     python: Path | None = None
+    telemetry: bool = False
 
     def __post_init__(self) -> None:
         """Raises ConfigError when there is no such way to search or approve, no such sandbox or level."""
@@ -98,7 +102,7 @@ class Options:
 
         return ApprovalGuard(self.approve, self.approvals, Allow.of(auto))
 
-    def open_journal(self, clean: Callable[[str], str] | None) -> Journal | None:
+    def open_journal(self, clean: Cleaner | None) -> Journal | None:
         """The journal of these options; None when there is to be none.
 
         Raises:
@@ -106,19 +110,34 @@ class Options:
         """
         if self.journal is False:
             return None
+        from .journal.redaction import Fields
         from .journal.sqlite import SqliteStore
         from .journal.writer import Journal
 
+        fields = Fields(self.redact) if self.redact else None
         place = self.journal
         if place is True:
             if self.state is None:
-                return Journal(SqliteStore(":memory:"), clean=clean, most=_IN_MEMORY)
+                return Journal(SqliteStore(":memory:"), clean=clean, fields=fields, most=_IN_MEMORY)
             place = self.state / "journal.db"
+        vault = None
+        if self.journal_key is not None:
+            from .journal.keys import Vault
+
+            vault = Vault.from_text(self.journal_key)
         if str(place).startswith(("postgresql://", "postgres://")):
             from .journal.postgres import PostgresStore
 
-            return Journal(PostgresStore(str(place)), clean=clean)
-        return Journal(SqliteStore(place), clean=clean)
+            return Journal(PostgresStore(str(place)), vault=vault, clean=clean, fields=fields)
+        return Journal(SqliteStore(place), vault=vault, clean=clean, fields=fields)
+
+    def open_telemetry(self) -> Telemetry | None:
+        """What runs and calls are told to; None when nothing is to be told."""
+        if not self.telemetry:
+            return None
+        from .telemetry import Telemetry
+
+        return Telemetry()
 
     def over(self, given: Mapping[str, Any]) -> Options:
         """These options with those that are given, and not None, laid over them.

@@ -16,7 +16,9 @@ from .types import Approval, Decision, Limits, SandboxChoice, Tool
 from .view import View
 
 if TYPE_CHECKING:
+    from .journal.past import Past
     from .journal.writer import Journal, Recording
+    from .telemetry import RunSpan, Telemetry
 
 
 Approver = Callable[[Sequence[Approval]], Awaitable[Sequence[Decision | None]]]
@@ -43,11 +45,17 @@ class Parts:
     """Is asked for a person's word while the run waits, when an order brings none of its own."""
     patience: float | None = None
     """Seconds until what nobody has decided is denied; never when None."""
+    telemetry: Telemetry | None = None
+    """Is told of runs and calls."""
     _pins: dict[str, tuple[Tool, str]] = field(default_factory=dict)
 
     def record(self, run: str, caller: str) -> Recording | None:
         """Where a new run is recorded."""
         return self.journal.begin(run, caller) if self.journal is not None else None
+
+    def span(self, run: str, order: Order, past: Past | None = None) -> RunSpan | None:
+        """What OpenTelemetry is told of a run through; None when it is not told."""
+        return self.telemetry.run(run, order, past) if self.telemetry is not None else None
 
     def pin(self, tool: Tool) -> str:
         """The pin of a tool, which takes a while to work out."""
@@ -56,11 +64,12 @@ class Parts:
             known = self._pins[tool.name] = (tool, tool.pin)
         return known[1]
 
-    def keeper(self, caller: str) -> Callable[[Blob], Mapping[str, Any]]:
-        """Puts a result's blobs into the artifact store, for this caller."""
+    def keeper(self, caller: str, run: str) -> Callable[[Blob], Mapping[str, Any]]:
+        """Puts blobs of results of a run into the artifact store, for its caller."""
 
         def keep(blob: Blob) -> Mapping[str, Any]:
-            return self.artifacts.put(blob.data, mime=blob.mime, name=blob.name, caller=caller).handle()
+            kept = self.artifacts.put(blob.data, mime=blob.mime, name=blob.name, caller=caller, run=run)
+            return kept.handle()
 
         return keep
 

@@ -14,6 +14,7 @@ from typing import Any
 from .endings import judged, too_many_refused
 from .errors import Diverged, JournalError
 from .gate import Redactor
+from .history import script_of
 from .journal.events import Event, encode, place_body, place_of
 from .journal.past import Past, call_text
 from .program import Program, needs_full_python, parse
@@ -105,21 +106,8 @@ def replay(
         if reason is not None:
             need, choice = reason.sentence, "auto"
     place = router.route(need, choice).sandbox
-    script = _script(program, began["names"]) if against is None else _other(program, began["plan"])
+    script = script_of(program, began["names"]) if against is None else _other(program, began["plan"])
     return _noted(again.run(place, script), past, events)
-
-
-def _script(program: Program, names: Mapping[str, Any]) -> Script:
-    """The recorded script, with what its names meant."""
-    return Script(
-        source=program.source,
-        tools=frozenset(names["tools"]),
-        namespaces=frozenset(names["namespaces"]),
-        globals=frozenset(names["globals"]),
-        awaited=program.awaited,
-        uses_tool_error=names["tool_error"],
-        called=frozenset(names["called"]),
-    )
 
 
 def _other(program: Program, plan: Sequence[Sequence[Any]]) -> Script:
@@ -158,6 +146,7 @@ class _Replay:
         self._seen: set[int] = set()
         self._refused = 0
         self._prints: list[str] = []
+        self._said = ""  # printed since the script was last given something
         self._own_end = _is_own_end(past)
 
     def run(self, sandbox: Sandbox, script: Script) -> Replayed:
@@ -200,11 +189,12 @@ class _Replay:
                 return differs
         for call_id in step.dropped:
             self._open.pop(call_id, None)
-        self._prints.append(step.prints)
-        past = self._past
-        if self._exact and self._batch < len(past.batches) and step.prints != past.prints[self._batch]:
-            return _two("What it prints differs.", repr(past.prints[self._batch]), repr(step.prints))
+        self._print(step.prints)
         return ""
+
+    def _print(self, text: str) -> None:
+        self._prints.append(text)
+        self._said += text
 
     def _compared(self, call: Call) -> str:
         past = self._past
@@ -234,11 +224,15 @@ class _Replay:
 
     def _next(self, step: Waiting) -> list[Answer] | str | None:
         """What the script goes on with; a difference when it cannot; None when the record ends here."""
-        batches = self._past.batches
-        batch = batches[self._batch] if self._batch < len(batches) else None
-        fits = batch is not None and self._fits(batch, step)
-        if fits and not self._loose:
-            assert batch is not None
+        if not step.pending:
+            return []
+        past = self._past
+        batch = past.batches[self._batch] if self._batch < len(past.batches) else None
+        if batch is not None and not self._loose and self._fits(batch, step):
+            said, self._said = self._said, ""
+            recorded = past.prints[self._batch]
+            if self._exact and said != recorded:
+                return _two("What it prints differs.", repr(recorded), repr(said))
             self._batch += 1
             return list(batch)
         if self._exact:
@@ -246,8 +240,6 @@ class _Replay:
                 return "The record goes on with an answer the script does not wait for now."
             return self._waits(step) if self._own_end else None
         self._loose = True
-        if not step.pending:
-            return []
         answers = [answer for answer in self._on_record() if answer.call_id in step.pending]
         if answers:
             return answers
@@ -256,7 +248,7 @@ class _Replay:
 
     def _fits(self, batch: Sequence[Answer], step: Waiting) -> bool:
         ids = {answer.call_id for answer in batch}
-        return ids <= self._open.keys() and (bool(ids & set(step.pending)) or not (ids or step.pending))
+        return ids <= self._open.keys() and not ids.isdisjoint(step.pending)
 
     def _on_record(self) -> list[Answer]:
         """Every recorded answer, in the order the script was given them."""
@@ -279,7 +271,7 @@ class _Replay:
     def over(self, step: Finished) -> Replayed:
         """The script has ended."""
         finished = judged(step, self._limits)
-        self._prints.append(finished.prints)
+        self._print(finished.prints)
         past, unseen = self._past, self._unseen()
         returned = past.returned or {}
         now = _ending(finished.value, finished.error)
@@ -292,9 +284,9 @@ class _Replay:
             return self._ends()
         if self._exact and self._batch < len(past.batches):
             return self._differs("It ends, and the record says that it went on.", finished)
-        if self._exact and finished.prints != returned.get("prints", ""):
-            prints = repr(returned.get("prints", ""))
-            return self._differs(_two("What it prints differs.", prints, repr(finished.prints)), finished)
+        if self._exact and self._said != returned["prints"]:
+            prints, said = repr(returned["prints"]), repr(self._said)
+            return self._differs(_two("What it prints differs.", prints, said), finished)
         same = self._ends_alike(finished, returned)
         if self._exact and not same:
             lines = str(past.began["code"]).split("\n")

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .journal.approvals import Filed
     from .journal.artifacts import Artifact
-    from .journal.rows import ApprovalStatus
+    from .journal.rows import ApprovalStatus, RunRow
     from .order import Approver
     from .runtime import Runtime
     from .tools.scope import AllowLike
-    from .types import Decision, Outcome
+    from .types import Approval, Decision, Outcome
     from .view import View
+
+
+_WAITING = 1_000  # runs put aside that are looked at
 
 
 class Runs(ABC):
@@ -84,6 +87,37 @@ class Runs(ABC):
         """
         journal = (await self._opened()).journal
         return await asyncio.to_thread(journal.approvals.decide, approval_id, decision)
+
+    async def approval(self, approval_id: str) -> Filed:
+        """One call that waits, or waited, for a person's word.
+
+        Raises:
+            DecisionRefused: There is no such approval.
+            JournalError: This app keeps no journal.
+        """
+        journal = (await self._opened()).journal
+        return await asyncio.to_thread(journal.approvals.get, approval_id)
+
+    async def undecided(self, run_id: str) -> tuple[Approval, ...]:
+        """What a run still waits for, in the order of its calls. Raises JournalError without a journal."""
+        journal = (await self._opened()).journal
+        return await asyncio.to_thread(journal.approvals.undecided, run_id)
+
+    async def decided(self) -> list[RunRow]:
+        """Runs that were put aside and wait for nobody any more; the newest first.
+
+        Raises:
+            JournalError: This app keeps no journal, or it cannot be read.
+        """
+        journal = (await self._opened()).journal
+
+        def found() -> list[RunRow]:
+            waiting = journal.runs(status="waiting", limit=_WAITING)
+            return [
+                row for row in waiting if journal.is_left(row) and not journal.approvals.undecided(row.id)
+            ]
+
+        return await asyncio.to_thread(found)
 
     async def artifact(self, artifact_id: str, *, caller: str = "local") -> Artifact:
         """An artifact a run of this caller left behind. Raises ArtifactNotFound."""

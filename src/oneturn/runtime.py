@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .gate.approval import ApprovalGuard
     from .gate.cache import ResultCache
     from .journal.writer import Journal
+    from .telemetry import RunSpan, Telemetry
 
 
 class Runtime:
@@ -53,6 +54,7 @@ class Runtime:
         approval: Says which calls need a person's word; none when not given.
         approver: Asked for it, while the run waits; a run that nobody decides about is put aside.
         approval_timeout: Seconds until what nobody has decided is denied; never when None.
+        telemetry: Is told of runs and calls; nothing is when not given.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Runtime:
         approval: ApprovalGuard | None = None,
         approver: Approver | None = None,
         approval_timeout: float | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         threads = ThreadPoolExecutor(runs, thread_name_prefix="oneturn-run")
         sessions = Sessions(router.for_session)
@@ -85,6 +88,7 @@ class Runtime:
             journal,
             approver,
             approval_timeout,
+            telemetry,
         )
         self._sweep: asyncio.TimerHandle | None = None
         self._places = asyncio.Semaphore(runs)
@@ -163,7 +167,7 @@ class Runtime:
         past = Past.of(events)
         if past.ended is None and not await asyncio.to_thread(self.journal.is_left, row):
             raise RunBusy(f"{order.retry_of} is under way; wait until it has ended, or cancel it.")
-        return Reuse(order.retry_of, past.calls.values(), self.parts.pin)
+        return Reuse(order.retry_of, past.made, self.parts.pin)
 
     @property
     def journal(self) -> Journal:
@@ -202,14 +206,18 @@ class Runtime:
         order = Order(script, view, limits, caller, allow=allow, approver=approver)
         history = History(self.parts.record(run_id, caller), None, limits, self.parts.pin)
         call = Call(0, "tool", name, (), arguments)
-        work = asyncio.get_running_loop().create_task(self._call(run_id, call, order, history))
+        span = self.parts.span(run_id, order)
+        work = asyncio.get_running_loop().create_task(self._call(run_id, call, order, history, span))
         self._calls.add(work)
         began = time.monotonic()
         try:
             made = await asyncio.shield(work)
-        except asyncio.CancelledError:
-            self._let_go(work)
-            await asyncio.wait([work], timeout=CANCEL_PATIENCE)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                self._let_go(work)
+                await asyncio.wait([work], timeout=CANCEL_PATIENCE)
+            if span is not None:
+                span.end(None, error)
             raise
         finally:
             self._calls.discard(work)
@@ -230,12 +238,14 @@ class Runtime:
             seconds=time.monotonic() - began,
             caller=caller,
         )
+        if span is not None:
+            span.end(outcome)
         history.ended(outcome)
         history.close()
         return outcome
 
     async def _call(
-        self, run_id: str, call: Call, order: Order, history: History
+        self, run_id: str, call: Call, order: Order, history: History, span: RunSpan | None
     ) -> tuple[Answer, CallRecord] | None:
         """What came of a call; None when it needs approval first, in which case nothing is on record."""
         parts, loop, limits = self.parts, asyncio.get_running_loop(), order.limits
@@ -269,13 +279,14 @@ class Runtime:
             return answer, verdict.record(answer.failure)
         tool = verdict.tool
         try:
-            reply = await parts.dispatcher.send(
+            sending = parts.dispatcher.send(
                 verdict,
                 parts.sources(tool.source),
                 deadline=limits.timeout,
                 stopped=lambda: asyncio.current_task() in self._dropped,
                 info=CallInfo(run_id, call.id, order.caller),
             )
+            reply = await (sending if span is None else span.sent(verdict, sending))
         except asyncio.CancelledError:
             if not self._closed:
                 raise
@@ -284,7 +295,8 @@ class Runtime:
             return Answer(0, failure=cancelled), reply.record(cancelled)
 
         def receive() -> Answer:
-            answer = parts.dispatcher.receive(reply, limits, context.budget, parts.keeper(order.caller))
+            keep = parts.keeper(order.caller, run_id)
+            answer = parts.dispatcher.receive(reply, limits, context.budget, keep)
             history.answered(reply, answer, context.budget.result_bytes)
             history.returned(Finished(answer.value))
             history.sync()
@@ -377,6 +389,11 @@ def _must_stand_alone(run_id: str, past: Past) -> None:
         raise JournalError(
             f"{run_id} ran in session {past.began['session']}, whose variables are not on record; "
             "start a new run."
+        )
+    if past.is_masked:
+        raise JournalError(
+            f"{run_id} was given answers that are not on record as they were, because they hold secrets or "
+            "fields that are redacted; start a new run with retry_of."
         )
     if past.began["sandbox"] is None:
         raise JournalError(f"{run_id} ended before its script began; start a new run.")

@@ -123,6 +123,16 @@ class ServerSettings(Section):
     token_env: str | None = None
     max_tokens: PositiveInt = 4_000
     sessions: bool = False
+    elicitation: bool = True
+    approver_token_env: str | None = None
+    webhook: str | None = Field(default=None, repr=False)
+    webhook_secret_env: str | None = None
+
+    @model_validator(mode="after")
+    def _has_both(self) -> Self:
+        if (self.webhook is None) != (self.webhook_secret_env is None):
+            raise ValueError("give webhook and webhook_secret_env together")
+        return self
 
     @field_validator("http")
     @classmethod
@@ -153,6 +163,8 @@ class Settings(Section):
     state: str | Literal[False] | None = None
     lock: str | Literal[False] | None = None
     journal: str | Literal[False] | None = Field(default=None, repr=False)
+    journal_key: str | None = Field(default=None, repr=False)
+    redact: tuple[str, ...] | None = None
     approve: ApprovalMode | None = None
     approvals: dict[str, StrictBool] = {}
     approval_timeout: PositiveFloat | None = None
@@ -161,6 +173,7 @@ class Settings(Section):
     isolation: IsolationLevel | None = None
     imports: tuple[str, ...] | None = None
     python: str | None = None
+    telemetry: bool | None = None
     mcp: dict[str, McpSettings] = {}
     openapi: dict[str, OpenApiSettings] = {}
     server: ServerSettings = ServerSettings()

@@ -16,12 +16,12 @@ from .endings import broken, explained, inexact, judged, too_many_refused
 from .errors import Diverged, RunBusy
 from .flight import Decided, Flight
 from .gate import Allowed, Asked, Cached, Context, Refused, Reply
-from .history import History
+from .history import History, script_of
 from .journal.past import PastCall
 from .order import Order, Parts
 from .program import Program, needs_full_python, parse
 from .records import IN_DOUBT, Records, recorded
-from .sandbox.base import SandboxRun
+from .sandbox.base import SandboxRun, Script
 from .sandbox.router import Route
 from .sessions import Held, binds, with_bound
 from .tools.base import Source
@@ -104,6 +104,7 @@ class Steps:
         self._cut = 0
         self._refused = 0
         self._positions: dict[int, Position | None] = {}
+        self._new: list[Call] = []  # called where the record ends
         self._leaving: list[tuple[Allowed, Source]] = []
         self.closed = False
         self.pending: tuple[int, ...] = ()
@@ -122,6 +123,11 @@ class Steps:
         self.stopped = error
         if running and self._run is not None:
             self._run.kill()
+
+    @property
+    def unsaid(self) -> str:
+        """What was printed and is not on record yet."""
+        return self._said
 
     @property
     def waits_for_people(self) -> bool:
@@ -191,10 +197,12 @@ class Steps:
             if isinstance(step, Finished):
                 if not self._history.is_live:
                     self._history.must_be_over()
-                    self._go_live()
+                    self._catch_up(over=True)
+                self._leave()
                 return step
             self._take_in(step)
             if self._refused > self._limits.calls:
+                self._leave()
                 return Finished(error=too_many_refused(self._refused))
             answers = self._next(step)
             if answers is None:
@@ -208,23 +216,25 @@ class Steps:
         self._cut += step.cut_prints
         for call in step.calls:
             self._begin(call)
-        self._leave()
+        # What must be on record first waits until the script does: one commit is enough for all of it.
+        if step.pending or step.dropped or not self._history.must_sync:
+            self._leave()
         for call_id in step.dropped:
             self._drop(call_id)
 
     def _next(self, step: Waiting) -> list[Answer] | None:
         """What the script goes on with; None when it has to wait for that."""
+        if not step.pending:
+            return None if self.stopped is not None else []  # always so, and not on record therefore
         if not self._history.is_live:
             batch = self._history.next_batch()
             if batch is not None:
                 return list(batch)
             self._catch_up()
-        answers: list[Answer] = []
-        if step.pending:
-            answers = self._take(step.pending)
-            if not answers:
-                self.pending = step.pending
-                return None
+        answers = self._take(step.pending)
+        if not answers:
+            self.pending = step.pending
+            return None
         return None if self.stopped is not None else answers
 
     def _start(self) -> Step:
@@ -238,22 +248,29 @@ class Steps:
         self._program = program
         bound = self._held.bound if self._held else frozenset()
         importable = self._parts.router.importable if route.full_python else None
+        recorded_names = self._history.names
+        if recorded_names is not None:  # checked when it began; it means what it meant then
+            return self._open(route, program, script_of(program, recorded_names))
         checked = self._view.check(program, importable=importable, bound=bound)
         self._warnings = checked.warnings
         script = script_for(program, self._view.scope)
         mentioned = [tool for name in sorted(script.tools) if (tool := self._view.scope.get(name))]
-        self._history.began(order, self._seed, route, script, mentioned)
+        self._history.began(order, self._seed, route if checked.error is None else None, script, mentioned)
         if checked.error is not None:
             return Finished(error=checked.error)
         if route.warning:
             self._warnings += (inexact(route.warning, program),)
+        return self._open(route, program, script)
+
+    def _open(self, route: Route, program: Program, script: Script) -> Step:
+        """The first step, in a place of its own."""
         self._route = route
         with self._ready():
             if self._held is not None:
                 self._held.bound |= binds(program)
                 run = self._held.session.open(self._limits, self._seed)
             else:
-                run = route.sandbox.open(self._limits, self._seed, caller=order.caller)
+                run = route.sandbox.open(self._limits, self._seed, caller=self._order.caller)
         self._run = run
         if self.stopped is not None:
             return Finished(error=self.stopped)
@@ -288,16 +305,20 @@ class Steps:
 
     def _resume(self, answers: list[Answer]) -> Step:
         assert self._run is not None
-        if self._history.is_live:
-            self._history.given(answers, self._said, self._flight.used)
-        self._said = ""
+        if answers:
+            if self._history.is_live:
+                self._history.given(answers, self._said, self._flight.used)
+            self._said = ""
         return self._run.resume(answers)
 
-    def _catch_up(self) -> None:
-        """The record has ended. What it leaves open is sent again where that is safe."""
+    def _catch_up(self, *, over: bool = False) -> None:
+        """The record has ended. What it leaves open is sent again where that is safe, unless all is over."""
         left = self._history.catch_up()
+        if over:
+            left = []
         self._asking.restore(self._history.calls)
-        self._reuse_up_to_here()
+        if self._context.reuse is not None:
+            self._context.reuse.pass_over(self._history.calls, self._view.scope.get)
         for call, past in left:
             if past.verdict == "asked":
                 continue
@@ -310,17 +331,14 @@ class Steps:
             self._history.told(answer, in_doubt=True)
             self._answers.append(answer)
         self._ask_again([call for call, past in left if past.verdict == "asked"])
+        # From here on nothing comes from the record, and the run's time goes by again.
+        self._history.taken_up()
+        self._flight.began = time.monotonic() - self._history.used
+        self.getting_ready = False
+        new, self._new = self._new, []
+        for call in new:
+            self._begin(call)
         self._leave()
-        self._go_live()
-
-    def _reuse_up_to_here(self) -> None:
-        """What the calls on record have reused of an earlier run cannot be reused once more."""
-        reuse = self._context.reuse
-        for past in sorted(self._history.calls, key=lambda past: past.id) if reuse is not None else ():
-            tool = self._view.scope.get(past.tool)
-            if tool is not None and past.verdict != "refused" and past.answer is not None:
-                assert reuse is not None
-                reuse.find(tool, past.arguments)
 
     def _ask_again(self, calls: list[Call]) -> None:
         """Calls that wait for a person's word by the record: first those that somebody has decided about."""
@@ -333,11 +351,6 @@ class Steps:
             if decision is not None:
                 self._hear(call.id, decision, on_record=call.id in on_record)
                 self._asking.taken(call.id)
-
-    def _go_live(self) -> None:
-        """From here on nothing comes from the record, and the run's time goes by again."""
-        self._flight.began = time.monotonic() - self._history.used
-        self.getting_ready = False
 
     def _take(self, pending: tuple[int, ...]) -> list[Answer]:
         """Every answer there is, once one of them is among `pending`; none if that takes too long."""
@@ -367,7 +380,8 @@ class Steps:
             return
         parts, budget = self._parts, self._context.budget
         before = budget.result_bytes
-        answer = parts.dispatcher.receive(item, self._limits, budget, parts.keeper(self._order.caller))
+        keep = parts.keeper(self._order.caller, self._id)
+        answer = parts.dispatcher.receive(item, self._limits, budget, keep)
         self._records.put(item.record(answer.failure))
         self._history.answered(item, answer, budget.result_bytes - before)
         self._answers.append(answer)
@@ -384,21 +398,23 @@ class Steps:
     def _begin(self, call: Call) -> None:
         if call.kind == "tool":
             self._positions[call.id] = call.position
-            self._begin_tool(call)
+            past = self._history.known(call, self._view.scope.get)
+            if past is not None:
+                self._recall(call, past)
+            elif self._history.is_live:
+                self._decide(call)
+            else:
+                self._new.append(call)
         elif not self._history.known_other(call):
+            if not self._history.is_live:
+                self._new.append(call)
+                return
             self._history.asks(call)
             self._positions[call.id] = call.position
             answer = self._asides.begin(call)
             if answer is not None:
                 self._positions.pop(call.id)
                 self._answers.append(answer)
-
-    def _begin_tool(self, call: Call) -> None:
-        past = self._history.known(call, self._view.scope.get)
-        if past is None:
-            self._decide(call)
-        else:
-            self._recall(call, past)
 
     def _recall(self, call: Call, past: PastCall) -> None:
         """A call that is on record: it counts, and is neither judged nor sent again."""
@@ -468,6 +484,7 @@ class Steps:
             error = explained(finished.error, redactor, self._program, scope, full_python=full)
             finished = replace(finished, error=error)
         self._history.returned(replace(finished, prints=self._said + step.prints))
+        self._said = ""
         return finished
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from types import TracebackType
@@ -99,7 +100,7 @@ class Synchronous(ABC):
         except RuntimeError:
             if self._runner is None:
                 self._runner = asyncio.Runner()
-            return self._runner.run(work)
+            return self._runner.run(work, context=contextvars.copy_context())  # as it is for this run
         work.close()
         raise ConfigError("An event loop is running here: use `await app.execute(...)` instead.")
 

@@ -247,3 +247,34 @@ def test_an_app_without_a_journal_says_so(project):
     none = project.run("runs", "list", "--app", "none:app", "--json")
     assert none.code == 2
     assert json.loads(none.out)["error"]["kind"] == "ConfigError"
+
+
+WAITS = """
+from oneturn import CodeMode
+
+app = CodeMode(allow=["*"])
+
+
+@app.tool(effect="destructive")
+def drop(table: str) -> str:
+    return table
+"""
+
+
+def test_a_run_that_waits_for_a_person_is_shown_with_what_it_waits_for(project):
+    project.write("wait.py", WAITS)
+    project.write("oneturn.toml", 'app = "wait:app"\nallow = ["*"]\nsandbox = "monty"\n')
+    run = ran(project, "print('before')\nawait drop('users')")
+    assert [
+        each["id"] for each in project.run("runs", "list", "--status", "waiting", "--json").data["runs"]
+    ] == [run]
+    lines = project.run("runs", "show", run).out.splitlines()
+    assert lines[0].startswith(f"{run}: waiting, 1 call, ")
+    assert lines[lines.index("2  await drop('users')") + 1].startswith(
+        "   > drop(table='users')  destructive, waiting, "
+    )
+    data = project.run("runs", "show", run, "--json").data
+    assert [(each["tool"], each["status"]) for each in data["approvals"]] == [("drop", "pending")]
+    shown = project.run("runs", "replay", run)
+    assert shown.code == 0
+    assert "It ends there: the run waits for a person's decision" in shown.out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,10 @@ def test_the_readme_has_a_row_for_each() -> None:
     rows = (
         "Isolation starts at `interpreter`",
         "Workers are reused",
-        "No approvals",
+        "Approvals go by effect",
+        "What was in doubt stays in doubt",
+        "Runs of a session cannot be resumed",
+        "The journal has what your tools say",
         "A deadline does not undo",
         "No jail, no full Python",
         "`ToolError` is an alias of `Exception`",
@@ -71,11 +75,31 @@ def test_workers_are_reused_by_the_same_caller_and_by_no_other() -> None:
     assert not processes["ada"] & processes["bob"]
 
 
-def test_a_destructive_tool_is_called_without_asking(app: CodeMode) -> None:
+def test_a_tool_that_is_called_a_write_is_not_asked_about_whatever_it_does(app: CodeMode) -> None:
     done: list[int] = []
-    app.tool(name="wipe", effect="destructive")(lambda: done.append(1))
+    app.tool(name="wipe", effect="write")(lambda: done.append(1))
+    app.tool(name="unsaid")(lambda: done.append(2))
     assert app.execute_sync("await wipe()").ok
+    assert app.execute_sync("await unsaid()").status == "waiting"
     assert done == [1]
+
+
+def test_runs_of_a_session_are_not_put_aside(app: CodeMode) -> None:
+    app.tool(name="wipe")(lambda: None)
+    outcome = app.execute_sync("await wipe()", session="mine")
+    assert outcome.error is not None
+    assert outcome.error.kind == "PermissionError"
+    assert "nobody to ask" in outcome.error.message
+
+
+def test_arguments_and_results_are_in_the_journal_unless_it_is_encrypted(tmp_path: Path) -> None:
+    for name, key in (("plain", None), ("sealed", "ab" * 32)):
+        app = CodeMode(allow=["*"], journal=tmp_path / name, journal_key=key)
+        app.tool(effect="read")(echo)
+        with app:
+            assert app.execute_sync("await echo('secret blue')").ok
+    assert b"secret blue" in (tmp_path / "plain").read_bytes()
+    assert b"secret blue" not in (tmp_path / "sealed").read_bytes()
 
 
 def test_a_function_in_a_thread_outlives_its_deadline(app: CodeMode) -> None:

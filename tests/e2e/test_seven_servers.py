@@ -51,7 +51,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 async def seven(node, tmp_path, repository):
-    app = CodeMode(allow=["*"])
+    app = CodeMode(allow=["*"], approve="never")
     app.add_mcp("everything", node.command("@modelcontextprotocol/server-everything"))
     app.add_mcp("files", [*node.command("@modelcontextprotocol/server-filesystem"), str(tmp_path)])
     app.add_mcp(

@@ -52,7 +52,7 @@ class Bank:
     def __init__(self, folder: Path, **options: Any) -> None:
         self.file = folder / "tools.json"
         self.offer(PAY, tool("balance", "Show the balance."))
-        self.app = CodeMode(allow=["*"], **options)
+        self.app = CodeMode(allow=["*"], approve="never", **options)
         self.add("bank", self.file)
 
     def add(self, name: str, file: Path) -> None:

@@ -1,15 +1,16 @@
 """Hosts of runs for tests: an app whose tools write down what they did, records that end early, and
-`python -m tests.journal.hosts FOLDER WHAT …`, which is a host in another process.
+`python -m tests.journal.hosts FOLDER JOURNAL execute|resume WHAT`, which is a host in another process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ class Host:
         with (self.folder / "done").open("a") as log:
             log.write(f"{what}\n")
 
+    async def seen(self, name: str) -> None:
+        """Wait until there is a file of this name."""
+        while not (self.folder / name).exists():  # noqa: ASYNC110  another process makes it
+            await asyncio.sleep(0.01)
+
     def app(self, **options: Any) -> CodeMode:
         """An app on this journal."""
         app = CodeMode(allow="*", journal=self.journal, **options)
@@ -73,8 +79,7 @@ class Host:
 
         @app.tool(effect="read")
         async def gate() -> str:
-            while not (self.folder / "open").exists():
-                await asyncio.sleep(0.01)
+            await self.seen("open")
             return "open"
 
         @app.tool(effect="read")
@@ -111,14 +116,15 @@ class Host:
 
     def rows(self) -> list[tuple[int, str, dict[str, Any]]]:
         """Number, kind and body of every row."""
-        with sqlite3.connect(self.journal) as journal:
+        with _opened(self.journal) as journal:
             rows = journal.execute("select n, kind, body from oneturn_rows order by n").fetchall()
         return [(n, kind, decode(body)) for n, kind, body in rows]
 
     def cut(self, after: int) -> Host:
         """A copy whose one run has only this many rows, as a crash would have left it."""
-        copy = Host(self.folder, self.folder / f"cut-{after}.db")
-        with sqlite3.connect(self.journal) as here, sqlite3.connect(copy.journal) as there:
+        copy = Host(self.folder, self.journal.with_name(f"{self.journal.stem}-{after}.db"))
+        copy.journal.unlink(missing_ok=True)
+        with _opened(self.journal) as here, _opened(copy.journal) as there:
             here.backup(there)
             (head,) = there.execute("select hash from oneturn_rows where n=?", (after,)).fetchone()
             there.execute("delete from oneturn_rows where n>?", (after,))
@@ -132,9 +138,16 @@ class Host:
         """A copy that ends with the first, second, … or last event of this kind."""
         return self.cut([n for n, each, _ in self.rows() if each == kind][which])
 
+    def alter(self, n: int, old: bytes, new: bytes) -> None:
+        """Write something else into the body of a row."""
+        with _opened(self.journal) as journal:
+            (body,) = journal.execute("select body from oneturn_rows where n=?", (n,)).fetchone()
+            assert old in body
+            journal.execute("update oneturn_rows set body=? where n=?", (body.replace(old, new), n))
+
     def forge(self, n: int, **changes: Any) -> None:
         """Change the body of a row and seal everything anew, as whoever can write the journal could."""
-        with sqlite3.connect(self.journal) as journal:
+        with _opened(self.journal) as journal:
             rows = journal.execute("select run, n, kind, at, body from oneturn_rows order by n").fetchall()
             head = start_of(rows[0][0])
             for run, number, kind, at, body in rows:
@@ -145,11 +158,18 @@ class Host:
             journal.execute("update oneturn_runs set head=?", (head,))
 
 
-async def _main(folder: str, what: str, given: str) -> None:
-    host = Host(Path(folder))
+@contextlib.contextmanager
+def _opened(journal: Path) -> Iterator[sqlite3.Connection]:
+    """The file itself, in one transaction."""
+    with contextlib.closing(sqlite3.connect(journal)) as connection, connection:
+        yield connection
+
+
+async def _main(folder: str, journal: str, what: str, given: str) -> None:
+    host = Host(Path(folder), Path(journal))
     async with host.app() as app:
         print("ready", flush=True)
-        input()
+        await asyncio.to_thread(input)
         try:
             outcome = await (app.execute(given) if what == "execute" else app.resume(given))
         except OneturnError as error:

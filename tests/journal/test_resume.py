@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.journal.hosts import Host
 
 from oneturn import CodeMode, Limits
 from oneturn.errors import Diverged, JournalCorrupt, JournalError, RunBusy, RunNotFound
 from oneturn.journal.writer import LARGE
-from tests.journal.hosts import Host
 
 
 @pytest.fixture
@@ -50,14 +50,37 @@ async def test_what_is_on_record_is_not_done_again(host: Host) -> None:
 
 
 async def test_the_outcome_of_a_run_that_is_over_is_the_recorded_one(host: Host) -> None:
-    script = "print('a')\nwrong = {'n': 'x'}\ntry:\n    await save(**wrong)\nexcept Exception as e:\n    print(type(e).__name__)\n"
-    for end in ("return [await look(2), await save(3)]", "await look(2)\n1 // 0", "await wait(9.0)", "nothing()", "1 +"):
+    script = """
+print('a')
+wrong = {'n': 'x'}
+try:
+    await save(**wrong)
+except Exception as e:
+    print(type(e).__name__)
+"""
+    for end in (
+        "return [await look(2), await save(3)]",
+        "await look(2)\n1 // 0",
+        "await wait(9.0)",
+        "nothing()",
+        "1 +",
+    ):
         outcome = await host.run(script + end, limits=Limits(timeout=1.0))
         done = host.done()
         again = await host.resume(outcome.run_id)
         assert host.done() == done
         assert again.seconds == pytest.approx(outcome.seconds, abs=1e-5)
-        for name in ("run_id", "status", "value", "prints", "error", "caller", "sandbox", "isolation", "seed"):
+        for name in (
+            "run_id",
+            "status",
+            "value",
+            "prints",
+            "error",
+            "caller",
+            "sandbox",
+            "isolation",
+            "seed",
+        ):
             assert getattr(again, name) == getattr(outcome, name), name
         for new, old in zip(again.calls, outcome.calls, strict=True):
             assert (new.id, new.tool, new.effect, new.status, new.position, new.error) == (
@@ -81,10 +104,14 @@ async def test_a_call_in_doubt(host: Host, wrap: str) -> None:
 
 async def test_large_values_are_kept_beside_the_events_and_come_back(host: Host) -> None:
     size = 2 * LARGE
-    outcome = await host.run(f"t = await text({size})\nawait save(1)\nu = await text({size})\n[len(t), u == t, t]")
+    outcome = await host.run(
+        f"t = await text({size})\nawait save(1)\nu = await text({size})\n[len(t), u == t, t]"
+    )
     with sqlite3.connect(host.journal) as journal:
         (largest,) = journal.execute("select max(length(body)) from oneturn_rows").fetchone()
-        (blobs,) = journal.execute("select count(*) from oneturn_blobs where length(data) > ?", (size,)).fetchone()
+        (blobs,) = journal.execute(
+            "select count(*) from oneturn_blobs where length(data) > ?", (size,)
+        ).fetchone()
     assert largest < LARGE
     assert blobs == 2  # the text once, for both calls, and the script's value
     for kind in ("called", "resumed", "returned"):
@@ -108,7 +135,7 @@ got"""
     outcome = await host.run(script, limits=limits)
     assert outcome.value[3] == outcome.value[4] != 6
     for n, kind, _ in host.rows():
-        if kind in ("called", "resumed"):
+        if kind == "resumed":
             again = await host.cut(n).resume(outcome.run_id, limits=limits)
             assert again.value == outcome.value
 
@@ -206,10 +233,7 @@ async def test_a_tool_that_is_gone(host: Host, kind: str) -> None:
 async def test_a_script_that_was_changed_in_the_journal(host: Host) -> None:
     outcome = await host.run("await save(1)\nawait save(2)")
     copy, done = host.after("answered", 0), host.done()
-    with sqlite3.connect(copy.journal) as journal:
-        changed = "update oneturn_rows set body=replace(body, 'save(2)', 'save(3)') where n=1"
-        journal.execute(changed.replace("body, '", "cast(body as text), '").replace("=replace(", "=cast(replace(")
-                        .replace("'save(3)')", "'save(3)') as blob)"))  # fmt: skip
+    copy.alter(1, b"save(2)", b"save(3)")
     with pytest.raises(JournalCorrupt, match="Row 1 "):
         await copy.resume(outcome.run_id)
     assert host.done() == done
@@ -280,7 +304,7 @@ async def test_secrets_are_not_written_and_their_mask_is_not_sent(host: Host, se
 @contextlib.contextmanager
 def _process(host: Host, what: str, given: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.journal.hosts", host.folder, what, given],
+        [sys.executable, "-m", "tests.journal.hosts", host.folder, host.journal, what, given],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     try:
@@ -301,9 +325,7 @@ def _go(process: subprocess.Popen[str]) -> None:
 async def test_of_two_hosts_one_goes_on_and_the_other_does_nothing(host: Host) -> None:
     (host.folder / "open").touch()
     outcome = await host.run("await save(1)\nawait gate()\nawait save(2)")
-    host.after("answered", 0).journal.replace(host.journal)
-    for left in host.folder.glob("journal.db-*"):
-        left.unlink()
+    host = host.after("answered", 0)
     (host.folder / "done").unlink()
     (host.folder / "open").unlink()
     with _process(host, "resume", outcome.run_id) as one, _process(host, "resume", outcome.run_id) as other:
@@ -330,8 +352,7 @@ async def test_a_host_that_stalled_does_nothing_once_another_has_taken_over(host
     script = "await save(1)\nawait stall()\nawait save(2)"
     with _process(host, "execute", script) as stalled:
         _go(stalled)
-        while not (host.folder / "stalled").exists():
-            await asyncio.sleep(0.02)
+        await host.seen("stalled")
         with sqlite3.connect(host.journal) as journal:
             ((run,),) = journal.execute("select id from oneturn_runs").fetchall()
         until = time.monotonic() + 30
@@ -354,8 +375,7 @@ async def test_a_host_that_stalled_does_nothing_once_another_has_taken_over(host
 async def test_a_run_under_way_is_not_taken_up_beside_itself(host: Host) -> None:
     async with host.app() as app:
         work = asyncio.create_task(app.execute("await save(1)\nawait gate()\nawait save(2)"))
-        while not saved(host):
-            await asyncio.sleep(0.01)
+        await host.seen("done")
         with sqlite3.connect(host.journal) as journal:
             ((run,),) = journal.execute("select id from oneturn_runs").fetchall()
         with pytest.raises(RunBusy):
@@ -392,13 +412,14 @@ async def test_a_full_disk_stops_the_run_before_the_effect(host: Host, small_dis
         filler = small_disk / "filler"
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
-                file.write(b"x" * 4096)
-        outcome = await app.execute(f"await save(2)\nawait save({'9' * 15})\nt = 'x' * 100_000\nawait text(len(t))")
+                file.write(b"x" * 512)
+        outcome = await app.execute(
+            f"await save(2)\nawait save({'9' * 15})\nt = 'x' * 100_000\nawait text(len(t))"
+        )
         assert outcome.error is not None
         assert (outcome.error.kind, outcome.status) == ("JournalError", "failed")
         assert "disk is full" in outcome.error.message
-        assert "save 2" not in saved(host) or [call.status for call in outcome.calls][0] == "ok"
-        assert len(saved(host)) == 1
+        assert saved(host) == ["save 1"]
         filler.unlink()
         assert (await app.execute("await save(3)")).value == "saved 3"
     assert saved(host) == ["save 1", "save 3"]

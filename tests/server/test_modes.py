@@ -27,10 +27,10 @@ async def tools_of(client) -> dict:
     return {tool.name: tool for tool in await client.list_tools()}
 
 
-async def test_code_mode_offers_three_tools_and_names_what_can_be_called(app):
+async def test_code_mode_offers_few_tools_and_names_what_can_be_called(app):
     async with Client(build_server(app)) as client:
         tools = await tools_of(client)
-    assert list(tools) == ["search_tools", "get_tool_info", "execute_code"]
+    assert list(tools) == ["search_tools", "get_tool_info", "execute_code", "resume_run"]
     assert "issues.create" in tools["execute_code"].description
     assert tools["search_tools"].annotations.read_only_hint is True
     assert tools["execute_code"].annotations.destructive_hint is True
@@ -94,7 +94,7 @@ async def test_a_script_and_a_client_find_the_same_tools_in_the_same_order(app, 
 
 async def test_search_mode_calls_by_name_through_the_gate(app):
     async with Client(build_server(app, mode="search")) as client:
-        assert list(await tools_of(client)) == ["search_tools", "get_tool_info", "call_tool"]
+        assert list(await tools_of(client)) == ["search_tools", "get_tool_info", "call_tool", "resume_run"]
         good = await client.call_tool("call_tool", {"name": "add", "arguments": {"a": 1, "b": 2}})
         wrong = await client.call_tool(
             "call_tool", {"name": "add", "arguments": {"a": "x"}}, raise_on_error=False
@@ -134,7 +134,7 @@ async def test_direct_tools_stand_beside_the_meta_tools(app):
         tools = await tools_of(client)
         created = await client.call_tool("issues_create", {"title": "x"})
         hidden = await client.call_tool("add", {"a": 1, "b": 2}, raise_on_error=False)
-    assert list(tools)[3:] == ["issues_create", "issues_delete"]
+    assert list(tools)[4:] == ["issues_create", "issues_delete"]
     assert created.structured_content == {"title": "x"}
     assert hidden.is_error
 
@@ -142,11 +142,11 @@ async def test_direct_tools_stand_beside_the_meta_tools(app):
 async def test_tools_that_are_not_allowed_are_not_offered():
     app = CodeMode(allow=["add"])
 
-    @app.tool
+    @app.tool(effect="read")
     def add(a: int, b: int) -> int:
         return a + b
 
-    @app.tool
+    @app.tool(effect="read")
     def secret() -> str:
         return "secret"
 
@@ -271,7 +271,7 @@ async def test_an_unknown_mode_is_refused(app):
 async def test_a_sound_is_sent_as_a_sound():
     app = CodeMode(allow="*")
 
-    @app.tool
+    @app.tool(effect="read")
     def beep() -> Blob:
         return Blob(b"RIFF", "audio/wav")
 

@@ -39,6 +39,8 @@ TOOLS = [
     tool("refuse"),
     tool("garbage"),
     tool("bad_base64"),
+    tool("meta", annotations={"idempotentHint": True}),
+    tool("meta_reading", annotations={"readOnlyHint": True, "idempotentHint": True}),
 ]
 
 
@@ -75,6 +77,8 @@ def call(request):
         time.sleep(3600)
     elif name == "env":
         reply(request, dict(os.environ))
+    elif name.startswith("meta"):
+        reply(request, request["params"].get("_meta", {}))
     elif name == "cancelled":
         reply(request, {"ids": CANCELLED})
     elif name == "lie":

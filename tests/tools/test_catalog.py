@@ -195,6 +195,22 @@ def test_without_a_matching_pattern_the_source_decides() -> None:
     assert (tool.effect, tool.effect_from, tool.results) == ("write", "decorator", "json")
 
 
+def test_an_operators_word_on_what_may_be_repeated_wins_either_way() -> None:
+    catalog = Catalog(idempotent={"desk.*": True, "desk.add": False})
+    offered = [Tool("put"), Tool("add", idempotent=True)]
+    catalog.replace("desk", offered, "desk")
+    catalog.replace("mail", [Tool("send", idempotent=True)], "mail")
+    found = {tool.name: tool.idempotent for tool in catalog.tools}
+    assert found == {"desk.put": True, "desk.add": False, "mail.send": True}
+    assert catalog.pin("desk.put") == Tool("desk.put", original="put").pin  # no part of what the source says
+
+
+@pytest.mark.parametrize("rule", ["yes", 1, None])
+def test_a_rule_that_is_neither_true_nor_false_is_refused(rule: Any) -> None:
+    with pytest.raises(ConfigError, match=r"idempotent\['desk'\]"):
+        Catalog(idempotent={"desk": rule})
+
+
 def test_a_setting_that_does_not_exist_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"effects\['github\.\*'\] is 'wrte'; use one of read, write, destructive"

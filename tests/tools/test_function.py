@@ -117,6 +117,7 @@ def test_schema_and_words_come_from_the_signature_and_docstring() -> None:
     }
     assert tool.output_schema == {"type": "object", "additionalProperties": {"type": "integer"}}
     assert (tool.labels, tool.timeout) == (("x",), 2.5)
+    assert (tool.idempotent, tool.approval) == (False, None)
 
 
 @pytest.mark.parametrize(

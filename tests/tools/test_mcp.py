@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from oneturn import CodeMode
 from oneturn.errors import SourceError, ToolError
 from oneturn.tools.base import Blob, Link, Text
 from oneturn.tools.mcp import McpServer, McpSource
@@ -55,9 +56,25 @@ async def test_annotations_count_only_when_trusted():
         assert (tools["die"].effect, tools["die"].effect_from) == ("destructive", "default")
 
 
+async def test_what_may_be_repeated_counts_only_when_trusted_and_for_no_read():
+    async with opened(RAW) as (_, tools, _call):
+        assert not any(tool.idempotent for tool in tools.values())
+    async with opened(trusted(RAW)) as (_, tools, _call):
+        assert [tool.name for tool in tools.values() if tool.idempotent] == ["meta"]
+
+
+async def test_the_server_is_told_the_key_of_the_call():
+    app = CodeMode(allow=["*"], approve="never")
+    app.add_mcp_server(RAW)
+    async with app:
+        outcome = await app.execute("[await raw.meta(), await raw.meta()]")
+    keys = [meta["oneturn/idempotency-key"] for meta in outcome.value]
+    assert keys == [f"{outcome.run_id}-{call.id}" for call in outcome.calls]
+
+
 async def test_every_page_of_a_listing_is_read():
     async with opened(RAW) as (_, tools, _call):
-        assert len(tools) == 12
+        assert len(tools) == 14
 
 
 async def test_an_endless_listing_is_refused():

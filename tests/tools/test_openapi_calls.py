@@ -904,6 +904,64 @@ async def test_a_token_endpoint_must_be_reachable_too():
 # --- trying again
 
 
+async def keys_sent(paths, script, *, effects=None, api=None, **options):
+    """The idempotency keys that a run's requests carried, and those that its calls have."""
+    wants_token = api is not None
+    api = api or Api()
+    async with serving(api) as url:
+        app = CodeMode(allow=["*"], approve="never", effects=effects)
+        if wants_token:
+            options["auth"] = ClientCredentials(f"{url}/token", "me", "hush+hush")
+        options = {"idempotency_header": "Idempotency-Key", "allow_private": ["127.0.0.1"], **options}
+        app.add_openapi("lab", document(paths), base_url=f"{url}/v1", **options)
+        async with app:
+            outcome = await app.execute(script)
+        assert outcome.ok, outcome.error
+        sent = [seen for seen in api.seen if seen.path == "/v1/x"]
+        own = [f"{outcome.run_id}-{call.id}" for call in outcome.calls]
+        return [seen.headers.get("idempotency-key") for seen in sent], own
+
+
+async def test_every_call_that_is_no_read_has_a_key_of_its_own():
+    paths = {"/x": {method: operation(operationId=method) for method in ("get", "post", "put", "delete")}}
+    script = "for call in (lab.get, lab.post, lab.put, lab.delete):\n    await call()"
+    keys, own = await keys_sent(paths, script)
+    assert keys == [None, *own[1:]]
+    assert len(set(keys)) == 4
+
+
+async def test_who_is_asked_for_no_key_gets_none():
+    paths = {"/x": {"post": operation(operationId="search")}}
+    keys, _ = await keys_sent(paths, "await lab.search()", idempotency_header=None)
+    assert keys == [None]
+    keys, _ = await keys_sent(paths, "await lab.search()", effects={"lab.search": "read"})
+    assert keys == [None]
+
+
+async def test_a_key_that_the_script_gives_stays():
+    given = parameter("Idempotency-Key", "header")
+    paths = {"/x": {"post": operation(given, operationId="pay")}}
+    keys, own = await keys_sent(paths, "await lab.pay(Idempotency_Key='mine')\nawait lab.pay()")
+    assert keys == ["mine", own[1]]
+
+
+async def test_a_call_that_is_sent_again_has_the_same_key():
+    api = Api()
+    server = OAuth(api, 3600)
+    server.revoked.add(
+        "token-0"
+    )  # so that the first request is turned down, and sent again with another token
+    paths = {"/x": {"post": operation(operationId="pay")}}
+    keys, own = await keys_sent(paths, "await lab.pay()", api=api)
+    assert keys == own * 2
+
+
+@pytest.mark.parametrize("name", ["", "Two Words", "Host", "authorization", "X-HTTP-Method-Override"])
+def test_a_header_that_cannot_hold_the_key_is_refused(name):
+    with pytest.raises(ConfigError, match="idempotency_header"):
+        OpenApi("lab", {}, base_url="https://api.example.com", idempotency_header=name)
+
+
 def failing(times, status=503, **headers):
     left = [times]
 

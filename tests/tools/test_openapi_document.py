@@ -455,6 +455,10 @@ class TestTheRest:
             "DELETE": ("destructive", "method"),
         }
 
+    def test_what_may_be_repeated_follows_the_method(self, library: ApiDocument) -> None:
+        found = {each.method for each in library.operations if each.tool.idempotent}
+        assert found == {"PUT", "DELETE"}  # a read needs nobody's word for it
+
     def test_texts_labels_and_notes(self, library: ApiDocument) -> None:
         assert named(library, "lib.books.list_books").tool.description == "List books\n\nNewest first."
         assert named(library, "lib.books.create").tool.labels == ("Books", "Admin")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .approvals import approvals
 from .check import check
 from .common import Verbose
 from .doctor import doctor
@@ -47,7 +48,8 @@ def _oneturn(
     """Code Mode for Python: one script calls your tools, safely, in one turn.
 
     Exit codes: 0 done; 1 the script or a check failed; 2 wrong usage or settings; 3 a source of
-    tools could not be started; 4 the sandbox is busy or failed; 124 out of time; 130 interrupted.
+    tools could not be started; 4 the sandbox is busy or failed; 5 the run waits for approval; 124 out
+    of time; 130 interrupted.
     """
 
 
@@ -55,6 +57,7 @@ app.command()(run)
 app.command()(check)
 app.add_typer(tools, name="tools")
 app.add_typer(runs, name="runs")
+app.add_typer(approvals, name="approvals")
 app.add_typer(journal, name="journal")
 app.command()(stubs)
 app.command()(tokens)

@@ -37,6 +37,7 @@ class Exit(IntEnum):
     CONFIG = 2
     SOURCE = 3
     SANDBOX = 4
+    WAITING = 5
     TIMEOUT = 124
     INTERRUPTED = 130
 

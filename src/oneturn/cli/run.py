@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..approval_text import approval_data
 from ..types import IsolationLevel, SandboxChoice
 from .common import (
     AllowOption,
@@ -30,6 +31,7 @@ from .common import (
     write_json,
 )
 from .scripts import diagnostic_data, diagnostic_text, error_data, error_text, read_script, script_name
+from .terminal import approver_of, tell_waiting
 
 if TYPE_CHECKING:
     from ..app import CodeMode
@@ -84,7 +86,9 @@ def run(
         if as_json:
             write_json(outcome_data(outcome))
         else:
-            show_outcome(outcome, code, name)
+            options = prepared.app.options
+            kept = options.journal is not True or options.state is not None
+            show_outcome(outcome, code, name, kept=kept)
             if verbose and outcome.sandbox is not None:
                 note(f"ran in {outcome.sandbox} ({outcome.isolation}): {outcome.routed}")
             refused = _refused(prepared.app, outcome)
@@ -98,7 +102,7 @@ async def _execute(
 ) -> Outcome:
     async with opened(app, lines=lines):
         with interruptible(app):
-            return await app.execute(code, timeout=timeout, seed=seed)
+            return await app.execute(code, timeout=timeout, seed=seed, approver=approver_of(app))
 
 
 @contextlib.contextmanager
@@ -124,13 +128,16 @@ def interruptible(app: CodeMode) -> Iterator[None]:
 def outcome_code(outcome: Outcome) -> Exit:
     if outcome.ok:
         return Exit.OK
+    if outcome.status == "waiting":
+        return Exit.WAITING
     if outcome.status == "cancelled":
         return Exit.INTERRUPTED
     kinds = {"TimeoutError": Exit.TIMEOUT, "SandboxCrashed": Exit.SANDBOX}
     return kinds.get(outcome.error.kind, Exit.FAILED) if outcome.error else Exit.FAILED
 
 
-def show_outcome(outcome: Outcome, code: str, name: str) -> None:
+def show_outcome(outcome: Outcome, code: str, name: str, *, kept: bool = True) -> None:
+    """An outcome for a person. `kept` says whether its record outlives this process."""
     prints = outcome.prints
     if prints and not prints.endswith("\n") and outcome.value is not None:
         prints += "\n"
@@ -146,6 +153,8 @@ def show_outcome(outcome: Outcome, code: str, name: str) -> None:
         for warning in outcome.warnings:
             note(diagnostic_text(warning, code, name))
     _show_calls(outcome)
+    if outcome.status == "waiting":
+        tell_waiting(outcome, kept=kept)
 
 
 def _refused(app: CodeMode, outcome: Outcome) -> str | None:
@@ -205,6 +214,7 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
             }
             for call in outcome.calls
         ],
+        "pending": [approval_data(approval) for approval in outcome.pending],
         "warnings": [diagnostic_data(warning) for warning in outcome.warnings],
         "seconds": round(outcome.seconds, 6),
         "isolation": outcome.isolation,

@@ -36,6 +36,7 @@ from .pins import revealed
 from .run import interruptible, outcome_code, outcome_data, show_outcome
 from .runs_shown import replay_lines, run_lines, seconds, when
 from .scripts import error_data, read_script
+from .terminal import approver_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -291,7 +292,7 @@ def resume(
 async def _resumed(app: CodeMode, run: str, caller: str, *, lines: bool) -> Outcome:
     async with opened(app, lines=lines):
         with interruptible(app):
-            return await app.resume(run, caller=caller)
+            return await app.resume(run, caller=caller, approver=approver_of(app))
 
 
 @runs.command("prune")

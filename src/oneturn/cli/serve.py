@@ -11,6 +11,8 @@ from .common import AllowOption, AppOption, ConfigOption, Verbose, exits, note, 
 
 if TYPE_CHECKING:
     from ..app import CodeMode
+    from ..server import Webhook
+    from ..settings import ServerSettings
     from .common import Patterns
 
 Mode = Literal["code", "search", "plain"]
@@ -58,6 +60,8 @@ def serve(
             "direct": direct or settings.direct,
             "max_tokens": settings.max_tokens,
             "sessions": settings.sessions,
+            "elicit": settings.elicitation,
+            "webhook": _webhook(settings),
         }
         where = http or settings.http
         if where is not None:
@@ -67,10 +71,23 @@ def serve(
                 "host": host,
                 "port": port,
                 "token": token,
+                "approver_token": configuration.token(settings.approver_token_env, "approver_token_env"),
                 "started": lambda url: note(f"serving {url}"),
             }
         patterns = prepared.patterns(direct=options["direct"])
         asyncio.run(_serve(prepared.app, options, patterns, http=where is not None))
+
+
+def _webhook(settings: ServerSettings) -> Webhook | None:
+    if settings.webhook is None:
+        return None
+    from .. import config as configuration
+    from ..server import Webhook
+
+    url = configuration.expanded(settings.webhook, "server.webhook")
+    secret = configuration.token(settings.webhook_secret_env, "webhook_secret_env")
+    assert secret is not None, "the settings want both"
+    return Webhook(url, secret)
 
 
 async def _serve(app: CodeMode, options: dict[str, Any], patterns: Patterns, *, http: bool) -> None:

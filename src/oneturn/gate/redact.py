@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 _CAP = 2_000
 _MASK = "[redacted]"
@@ -53,6 +55,15 @@ def _exactly(secret: str) -> str:
     return re.escape(secret) if len(secret) >= 6 else rf"(?<!\w){re.escape(secret)}(?!\w)"
 
 
+def _forms(secret: str) -> set[str]:
+    """A secret as it may stand in JSON, and in the text of Python values in JSON."""
+    forms = {secret, repr(secret)[1:-1]}
+    forms |= {
+        json.dumps(form, ensure_ascii=ascii_only)[1:-1] for form in forms for ascii_only in (True, False)
+    }
+    return {form for form in forms if len(form) >= 4}
+
+
 class Redactor:
     """Takes out what the host knows to be secret and what looks like a credential or a host path.
 
@@ -65,6 +76,9 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
         self._known = re.compile("|".join(map(_exactly, known))) if known else None
+        spelled = {form for secret in known for form in _forms(secret)}
+        longest_first = sorted(spelled, key=len, reverse=True)
+        self._spelled = re.compile("|".join(map(_exactly, longest_first))) if known else None
         self._margin = max([_LONGEST, *map(len, known)])
 
     @property
@@ -72,9 +86,22 @@ class Redactor:
         """Whether there is anything it was told."""
         return self._known is not None
 
-    def known(self, text: str) -> str:
-        """`text`, however long, without the exact strings it was told and with everything else as it is."""
-        return self._known.sub(_MASK, text) if self._known is not None else text
+    def is_in(self, text: str) -> bool:
+        """Whether a text, JSON perhaps, holds something it was told."""
+        return self._spelled is not None and self._spelled.search(text) is not None
+
+    def cleaned(self, value: Any) -> Any:
+        """A plain value, however large, without what it was told and with everything else as it is."""
+        assert self._spelled is not None, "only asked when something is in it"
+        if isinstance(value, str):
+            return self._spelled.sub(_MASK, value)
+        if isinstance(value, Mapping):
+            return {self.cleaned(key): self.cleaned(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.cleaned(part) for part in value]
+        if isinstance(value, bytes):
+            return self.cleaned(value.decode("latin-1")).encode("latin-1", "replace")
+        return _MASK if isinstance(value, int | float) and self.is_in(repr(value)) else value
 
     def text(self, text: str, cap: int = _CAP) -> str:
         """`text` without secrets and host paths, at most about `cap` characters."""

@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from oneturn.journal.events import canonical
+from oneturn.journal.events import fingerprint
 from oneturn.journal.past import PastCall
 from oneturn.types import Answer, Tool
 from oneturn.values import copy
 
 from .base import Allowed, Asked, Cached, Context, Request
 
-_Key = tuple[str, str, bytes]
+_Key = tuple[str, str, str]
 
 
 class Reuse:
@@ -44,15 +44,11 @@ class Reuse:
 
     def find(self, tool: Tool, arguments: Mapping[str, Any]) -> PastCall | None:
         """The call of the earlier run that this one is, used up with it; None when there is none."""
-        key = (tool.name, self._pin(tool), canonical(arguments))
+        key = (tool.name, self._pin(tool), fingerprint(arguments))
         writes = self._writes.get(key)
         if self._is_equal:
             past = self._in_order.popleft() if self._in_order else None
-            if (
-                past is not None
-                and (past.tool, past.pin, canonical(past.arguments)) == key
-                and _is_done(past)
-            ):
+            if past is not None and _key(past) == key and _is_done(past):
                 if writes:
                     writes.popleft()
                 return past
@@ -62,6 +58,13 @@ class Reuse:
             if past.in_doubt or past.answer is None or past.answer.failure is None:
                 return past  # one that failed did not happen, and the call is made again
         return None
+
+    def pass_over(self, calls: Collection[PastCall], tool: Callable[[str], Tool | None]) -> None:
+        """Use up what these calls, of a run that is taken up again, have used up before."""
+        for call in sorted(calls, key=lambda call: call.id):
+            known = tool(call.tool)
+            if known is not None and call.verdict != "refused" and call.answer is not None:
+                self.find(known, call.arguments)
 
 
 def reuse(request: Request, context: Context) -> Request | Cached | Asked:
@@ -75,19 +78,24 @@ def reuse(request: Request, context: Context) -> Request | Cached | Asked:
     if past is None:
         return request
     if not _is_done(past):
-        return Asked(request.call, tool, arguments, _UNKNOWN.format(run=earlier.run_id))
+        if tool.idempotent:
+            return request
+        why = _MASKED if past.is_masked else _UNKNOWN
+        return Asked(request.call, tool, arguments, why.format(run=earlier.run_id))
     answer = past.answer
     assert isinstance(answer, Answer), "it is done"
     return Cached(Allowed(request.call, tool, arguments), copy(answer.value), reused=True)
 
 
 def _key(past: PastCall) -> _Key:
-    return past.tool, past.pin, canonical(past.arguments)
+    return past.tool, past.pin, past.sent or fingerprint(past.arguments)
 
 
 def _is_done(past: PastCall) -> bool:
-    return past.answer is not None and past.answer.failure is None and not past.in_doubt
+    succeeded = past.answer is not None and past.answer.failure is None
+    return succeeded and not past.in_doubt and not past.is_masked
 
 
 _NOT_MADE = ("refused", "asked")
+_MASKED = "it was made in {run} already, and its answer is not on record"
 _UNKNOWN = "it was sent in {run} already, and whether it took effect is unknown"

@@ -12,7 +12,7 @@ import secrets
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from oneturn.errors import ArtifactNotFound, ToolError
 
@@ -44,7 +44,7 @@ class Artifact:
 
 
 @dataclass(slots=True)
-class _Shelf:
+class _Held:
     """What one caller holds, oldest first."""
 
     held: int = 0
@@ -60,25 +60,40 @@ class _Shelf:
         return size
 
 
+class Shelf(Protocol):
+    """Where artifacts are kept for longer than the process that made them."""
+
+    def keep(self, artifact: Artifact, run: str) -> None:
+        """Keep one, durably."""
+        ...
+
+    def find(self, artifact_id: str) -> Artifact | None:
+        """One that was kept, whoever's it is."""
+        ...
+
+
 class ArtifactStore:
     """Holds artifacts up to a total size. Safe to use from any thread.
 
     Args:
-        capacity: Bytes kept in all, 64 MiB by default. The data of one artifact may take at most a
-            quarter of it, and all artifacts of one caller half.
+        capacity: Bytes kept in memory in all, 64 MiB by default. The data of one artifact may take at
+            most a quarter of it, and all artifacts of one caller half.
+        shelf: Where they are kept beside that; nowhere when not given.
     """
 
-    def __init__(self, capacity: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, capacity: int = 64 * 1024 * 1024, shelf: Shelf | None = None) -> None:
         self._capacity = capacity
+        self._shelf = shelf
         self._held = 0
         self._lock = threading.Lock()
-        self._shelves: dict[str, _Shelf] = {}
+        self._shelves: dict[str, _Held] = {}
 
-    def put(self, data: bytes, *, mime: str, name: str, caller: str) -> Artifact:
+    def put(self, data: bytes, *, mime: str, name: str, caller: str, run: str = "") -> Artifact:
         """Keep `data` for `caller`; of `mime` and `name` the first 200 characters.
 
         Raises:
             ToolError: The data alone is too large.
+            JournalError: It cannot be kept on the shelf.
         """
         mime, name = mime[:_MAX_LABEL], name[:_MAX_LABEL]
         largest = self._capacity // 4
@@ -89,8 +104,10 @@ class ArtifactStore:
         artifact = Artifact(secrets.token_hex(6), data, mime, name, caller)
         with self._lock:
             self._make_room(artifact)
-            self._shelves.setdefault(caller, _Shelf()).add(artifact)
+            self._shelves.setdefault(caller, _Held()).add(artifact)
             self._held += artifact.size
+        if self._shelf is not None:
+            self._shelf.keep(artifact, run)
         return artifact
 
     def _make_room(self, new: Artifact) -> None:
@@ -108,7 +125,9 @@ class ArtifactStore:
         with self._lock:
             shelf = self._shelves.get(caller)
             artifact = shelf.artifacts.get(artifact_id) if shelf is not None else None
-        if artifact is None:
+        if artifact is None and self._shelf is not None:
+            artifact = self._shelf.find(artifact_id)
+        if artifact is None or artifact.caller != caller:
             raise ArtifactNotFound(
                 f"There is no artifact {artifact_id!r}; it may have been dropped for newer ones."
             )

@@ -19,12 +19,15 @@ from oneturn.errors import ValueRefused
 from oneturn.types import Answer, Call, Decision, Failure, Grant, Limits, Position
 from oneturn.values import measure
 
-EventKind = Literal["began", "called", "decided", "answered", "resumed", "waiting", "returned", "ended"]
+EventKind = Literal[
+    "began", "called", "decided", "answered", "resumed", "waiting", "taken", "returned", "ended"
+]
 """What happened: the script began; it called a tool, and the gate said this; somebody decided about a call;
-the tool answered; the script went on with these answers; the run was put aside until somebody decides; the
-script returned; the run was over."""
+the tool answered; the script went on with these answers; the run was put aside until somebody decides; a
+process took it up again and is where its record ends; the script returned; the run was over."""
 
 _BYTES, _DICT = "$bytes", "$dict"
+_LONE = "backslashreplace"  # half a surrogate pair, which UTF-8 does not have, is then as JSON escapes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,10 @@ def encode(value: Any) -> bytes:
     try:
         text = _JSON.encode(value)
     except TypeError:  # bytes somewhere
-        return _JSON.encode(_tagged(value)).encode()
+        return _JSON.encode(_tagged(value)).encode(errors=_LONE)
     if '"$' in text:  # perhaps a key that would read as a tag
         text = _JSON.encode(_tagged(value))
-    return text.encode()
+    return text.encode(errors=_LONE)
 
 
 def decode(data: bytes) -> Any:
@@ -57,16 +60,22 @@ def decode(data: bytes) -> Any:
 def canonical(arguments: Mapping[str, Any]) -> bytes:
     """Arguments that passed the gate, spelled so that equal ones are equal bytes; 1, 1.0 and True differ."""
     try:
-        return _SORTED.encode(arguments).encode()
+        return _SORTED.encode(arguments).encode(errors=_LONE)
     except TypeError:
-        return _SORTED.encode(_tagged(arguments)).encode()
+        return _SORTED.encode(_tagged(arguments)).encode(errors=_LONE)
+
+
+def fingerprint(arguments: Mapping[str, Any]) -> str:
+    """Arguments that passed the gate, in 32 hex digits: equal for equal ones."""
+    return hashlib.sha256(canonical(arguments)).hexdigest()[:32]
 
 
 def digest(call: Call, limits: Limits) -> str:
     """What a call asks for, in 32 hex digits: equal for equal calls, whatever the script put into it."""
     given = [call.args, dict(call.kwargs)] if call.args else [[], call.kwargs]
     try:
-        measure(given, limits)
+        if not all(type(part) in _FLAT for part in (*call.args, *call.kwargs.values())):
+            measure(given, limits)
         try:
             spelled = _SPELLED.encode(given)
         except TypeError:  # keys of several types have no order
@@ -132,7 +141,7 @@ def place_of(body: Sequence[int] | None, lines: Sequence[str]) -> Position | Non
     if body is None:
         return None
     line, column = body
-    return Position(line, column, lines[line - 1] if 0 < line <= len(lines) else "")
+    return Position(line, column, lines[line - 1].strip() if 0 < line <= len(lines) else "")
 
 
 def _tagged(value: Any) -> Any:
@@ -170,6 +179,7 @@ def _odd(value: Any) -> Any:
     return {"$object": type(value).__name__}
 
 
+_FLAT = frozenset({str, int, float, bool, type(None)})
 _PLAIN: dict[str, Any] = {"separators": (",", ":"), "check_circular": False}
 _JSON = json.JSONEncoder(ensure_ascii=False, **_PLAIN)
 _SORTED = json.JSONEncoder(sort_keys=True, **_PLAIN)

@@ -2,7 +2,7 @@
 
 The signing key is Ed25519 and stays in a file of its owner's. A run's data key is random and kept in
 the journal, wrapped with the operator's master key: whoever drops the wrapped key has deleted the run,
-backups included, while its hash chain still verifies.
+while its hash chain still verifies.
 """
 
 from __future__ import annotations

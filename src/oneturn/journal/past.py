@@ -36,6 +36,10 @@ class PastCall:
     seconds: float = 0.0
     size: int = 0
     granted: bool = False
+    sent: str = ""
+    """The fingerprint of the arguments that were sent."""
+    is_masked: bool = False
+    """Whether the answer on record is not what the tool answered: parts of it must not be on record."""
 
     @property
     def text(self) -> str:
@@ -72,8 +76,21 @@ class Past:
     """What people said about calls, by call."""
     waits: tuple[int, ...] = ()
     """The calls that wait for a person's word, while the run is put aside until somebody decides."""
+    _masked: bool = False
     given: set[int] = field(default_factory=set)
     """The calls whose answers the script was given."""
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether answers that the script was given are not on record as they were."""
+        return self._masked or any(self.calls[each].is_masked for each in self.given if each in self.calls)
+
+    @property
+    def made(self) -> list[PastCall]:
+        """The calls that left, or may have."""
+        late = self.ended["calls"] if self.ended is not None else ()
+        unsent = {entry[0] for entry in late if entry[1] == "cancelled"}
+        return [call for call in self.calls.values() if call.id not in unsent]
 
     @property
     def is_waiting(self) -> bool:
@@ -87,14 +104,20 @@ class Past:
             raise JournalCorrupt("The record of this run has no beginning. Nothing of it is used.")
         past = cls(events[0].body)
         lines = str(past.began.get("code", "")).split("\n")
+        used, since = 0.0, events[0].at
         for event in events[1:]:
             past._add(event, lines)
+            if "used" in event.body:
+                used, since = event.body["used"], event.at
+            elif event.kind != "waiting":  # time that had gone by when the host went away
+                past.used = used + max(0.0, event.at - since)
+            past.used = max(past.used, used)
         return past
 
     def _add(self, event: Event, lines: Sequence[str]) -> None:
         body = event.body
         self.waits = tuple(body["calls"]) if event.kind == "waiting" else ()
-        if event.kind == "decided":
+        if event.kind == "decided" and "redacted" not in body:  # else it has to be decided again
             self.decided[body["id"]] = decision_of(body)
         elif event.kind == "called":
             self._called(body, lines)
@@ -106,11 +129,12 @@ class Past:
                 in_doubt=body.get("in_doubt", False),
                 seconds=body.get("seconds", 0.0),
                 size=body.get("bytes", 0),
+                is_masked="redacted" in body,
             )
         elif event.kind == "resumed":
             self.batches.append(tuple(self._batch(body["answers"])))
             self.prints.append(body.get("prints", ""))
-            self.used = body.get("used", self.used)
+            self._masked = self._masked or "redacted" in body
         elif event.kind == "returned":
             self.returned = body
         elif event.kind == "ended":
@@ -133,6 +157,7 @@ class Past:
             position=place_of(body.get("place"), lines),
             answer=answer,
             granted=body.get("granted", False),
+            sent=body.get("sent", ""),
         )
 
     def _batch(self, answers: Sequence[Any]) -> list[Answer]:

@@ -7,14 +7,15 @@ waits for. So an event that is durable implies that all events of its run before
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from oneturn.errors import JournalCorrupt, JournalError, RunBusy, RunNotFound
 from oneturn.types import Approval, RunStatus
@@ -22,8 +23,10 @@ from oneturn.types import Approval, RunStatus
 from . import owners
 from .approvals import Approvals, approval_body, approval_data
 from .chain import first_bad, seal, start_of
-from .events import Event, EventKind, encode
+from .events import Event, EventKind, encode, fingerprint
+from .kept import KeptArtifacts
 from .reading import blob_data, read_event, row_data
+from .redaction import Fields
 from .rows import Append, ApprovalRow, Row, RunRow
 from .store import Store
 
@@ -41,13 +44,26 @@ _MOST_BUFFERED = 64 * 1024 * 1024  # bytes that may wait for a store that takes 
 _ROW = 200  # bytes a row takes besides its body
 
 
+class Cleaner(Protocol):
+    """Knows strings that must not be on record."""
+
+    def is_in(self, text: str) -> bool:
+        """Whether one of them is in this JSON."""
+        ...
+
+    def cleaned(self, value: Any) -> Any:
+        """A plain value without them."""
+        ...
+
+
 class Journal:
     """The journal of one app. Thread-safe.
 
     Args:
         store: Where it is kept.
         vault: Encrypts bodies, each run with a key of its own; they are plain when not given.
-        clean: Takes secrets out of a body's text.
+        clean: Takes secrets out of bodies.
+        fields: Arguments and parts of results that are masked, by name.
         most: Bytes of ended runs that are kept; the oldest go. All of them when not given.
     """
 
@@ -56,14 +72,18 @@ class Journal:
         store: Store,
         *,
         vault: Vault | None = None,
-        clean: Callable[[str], str] | None = None,
+        clean: Cleaner | None = None,
+        fields: Fields | None = None,
         most: int | None = None,
     ) -> None:
         self.store = store
         self.vault = vault
         self.clean = clean
+        self.fields = fields
         self.approvals = Approvals(self)
         """What waits, or waited, for a person's word."""
+        self.artifacts = None if most is not None else KeptArtifacts(self)
+        """What results left behind; kept where the journal outlives the process."""
         self._owner = owners.this_process()
         self._most = most
         self._kept: deque[tuple[str, int]] = deque()
@@ -137,6 +157,9 @@ class Journal:
 
     def key_of(self, run: str) -> RunKey | None:
         """The key a run is encrypted with; None when it is not. Raises JournalError when it is not known."""
+        recording = self._open.get(run)
+        if recording is not None:
+            return recording.key
         row = self.store.run(run)
         return self._key(row) if row is not None else None
 
@@ -181,10 +204,12 @@ class Journal:
                     "The journal takes nothing any more and too much waits for it; see why, then go on."
                 )
             self._buffered += size
+            was_idle = not self._dirty
             self._dirty[recording.run] = recording
-        if self._thread is None:
-            self._start_thread()
-        self._work.set()
+        if was_idle:
+            if self._thread is None:
+                self._start_thread()
+            self._work.set()
 
     def sync(self, recording: Recording) -> None:
         """Make what this recording noted durable, and what others noted meanwhile with it."""
@@ -212,6 +237,7 @@ class Journal:
                 for run, append in appends.items():
                     self._buffered += dirty[run].put_back(append)
                 self._dirty = {**dirty, **self._dirty}
+            self._work.set()
             raise
         for run, recording in dirty.items():
             if run in lost:
@@ -219,12 +245,13 @@ class Journal:
             elif run in appends:
                 recording.written(appends[run])
             if recording.is_over:
-                self._release(recording)
+                with contextlib.suppress(JournalError):  # its time runs out by itself
+                    self._release(recording)
 
     def _release(self, recording: Recording) -> None:
         if self._open.pop(recording.run, None) is None:
             return
-        if not recording.lost:
+        if not recording.lost and recording.status in ("running", "waiting"):
             self.store.release(recording.run, recording.fence)
         if self._most is not None and recording.status not in ("running", "waiting"):
             self._kept.append((recording.run, recording.size))
@@ -286,6 +313,8 @@ class Journal:
         if bad is not None:
             raise JournalCorrupt(f"{bad}. Nothing of this run is used.")
         key = self._key(row)
+        if key is None and rows and not rows[0].body.startswith(b"{"):
+            raise JournalError(f"The key of {row.id} was dropped; what it did cannot be read any more.")
         return [read_event(self.store, each, key) for each in rows], key
 
 
@@ -306,12 +335,13 @@ class Recording:
         self.size = 0
         self._journal = journal
         self._row = row
-        self._key = key
+        self.key = key
         self._head = row.head
         self._about = row.about
         self._ended: float | None = None
         self._lock = threading.Lock()
-        self._rows: list[Row] = []
+        self._noted: list[tuple[str, float, bytes]] = []
+        self._rows: list[Row] = []  # that could not be written yet
         self._blobs: dict[bytes, bytes] = {}
         self._asks: list[ApprovalRow] = []
 
@@ -328,20 +358,19 @@ class Recording:
         with self._lock:
             at = time.time()
             data = self._spelled(body, large)
-            if self._key is not None:
-                data = self._key.seal(data, row_data(self.run, self.n + 1, kind))
-            row = seal(self._head, self.run, self.n + 1, kind, at, data)
-            self._rows.append(row)
-            self._head, self.n = row.hash, row.n
+            self._noted.append((kind, at, data))
+            self.n += 1
             size = len(data) + _ROW
             self.size += size
         self._journal.noted(self, size)
 
     def ask(self, approval: Approval) -> None:
         """Add an approval that is waited for; it becomes durable with what is noted so far."""
-        request = encode(approval_body(approval))
-        if self._key is not None:
-            request = self._key.seal(request, approval_data(approval.id))
+        fields = self._journal.fields
+        body = approval_body(approval)
+        request = encode(fields.hidden(body) if fields is not None else body)
+        if self.key is not None:
+            request = self.key.seal(request, approval_data(approval.id))
         row = ApprovalRow(
             approval.id, self.run, approval.call_id, approval.caller, approval.tool, "pending",
             time.time(), approval.expires, request,
@@ -368,37 +397,53 @@ class Recording:
         self._journal.over(self)
 
     def _spelled(self, body: Mapping[str, Any], large: str) -> bytes:
+        body = self._masked(body, large)
         data = encode(body)
-        if large and len(data) > LARGE:
-            value = self._cleaned(encode({large: body[large]}))
-            sealed = value if self._key is None else self._key.seal(value, blob_data(self.run))
-            digest = hashlib.sha256(sealed).digest()
-            if digest not in self._blobs:
-                self._blobs[digest] = sealed
-                self.size += len(sealed)
-            data = encode({**body, large: None, "kept": [digest.hex(), len(value)]})
-        return self._cleaned(data)
-
-    def _cleaned(self, data: bytes) -> bytes:
         clean = self._journal.clean
-        if clean is None:
+        if clean is not None and clean.is_in(data.decode()):
+            # Said in the event: a script must not be given the mask for the value.
+            body = {**clean.cleaned(body), "redacted": True}
+            data = encode(body)
+        if not large or len(data) <= LARGE:
             return data
-        text = data.decode()
-        cleaned = clean(text)
-        if cleaned == text:
-            return data
-        # Said in the event: a script must not be given the mask for the value.
-        return f'{cleaned[:-1]},"redacted":true}}'.encode() if text[:1] == "{" else cleaned.encode()
+        value = encode({large: body[large]})
+        sealed = value if self.key is None else self.key.seal(value, blob_data(self.run))
+        digest = hashlib.sha256(sealed).digest()
+        if digest not in self._blobs:
+            self._blobs[digest] = sealed
+            self.size += len(sealed)
+        return encode({**body, large: None, "kept": [digest.hex(), len(value)]})
+
+    def _masked(self, body: Mapping[str, Any], large: str) -> Mapping[str, Any]:
+        """A body without the fields that must not be on record."""
+        fields = self._journal.fields
+        if fields is None or large not in _SPOKEN:
+            return body
+        masked = fields.hidden(body[large])
+        if masked is body[large]:
+            return body
+        # What was sent can still be told from what is sent next, without being on record.
+        known = {"sent": fingerprint(body[large])} if large == "arguments" else {}
+        return {**body, large: masked, "redacted": True, **known}
 
     # --- for the journal
 
     def taken(self) -> Append | None:
         """What is to be written, or None; `written` or `put_back` says how that went."""
         with self._lock:
-            if not (self._rows or self._asks) or self.lost:
-                self._rows, self._blobs, self._asks = [], {}, []
-                return None
+            noted, self._noted = self._noted, []
             rows, self._rows = self._rows, []
+            if not (noted or rows or self._asks) or self.lost:
+                self._blobs, self._asks = {}, []
+                return None
+            n = self.n - len(noted)
+            for kind, at, data in noted:
+                n += 1
+                if self.key is not None:
+                    data = self.key.seal(data, row_data(self.run, n, kind))
+                row = seal(self._head, self.run, n, kind, at, data)
+                self._head = row.hash
+                rows.append(row)
             blobs, self._blobs = self._blobs, {}
             asks, self._asks = self._asks, []
             return Append(
@@ -421,4 +466,5 @@ class Recording:
             self.durable = append.rows[-1].n
 
 
+_SPOKEN = ("arguments", "value", "answers")  # what tools are given and give, and what scripts return
 _TAKEN = "Another process has taken {run}; it goes on there, and this one stopped before doing anything more."

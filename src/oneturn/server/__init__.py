@@ -7,9 +7,14 @@ one gate, under the identity of that client.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from ..errors import ConfigError
 
 if TYPE_CHECKING:
     from ..app import CodeMode
@@ -20,16 +25,52 @@ get_tool_info, call_tool) or `plain` (every tool in scope, each under its own na
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where word of calls that wait for approval is sent, signed after the Standard Webhooks scheme.
+
+    Args:
+        url: An `https` URL; plain `http` only on this machine.
+        secret: At least 24 random bytes in base64, with or without `whsec_` before it.
+
+    Raises:
+        ConfigError: One of them cannot be used, or the package `standardwebhooks` is not installed.
+    """
+
+    url: str = field(repr=False)
+    secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+            raise ConfigError("The webhook's URL must start with https://, or be one of this machine.")
+        try:
+            size = len(base64.b64decode(self.secret.removeprefix("whsec_") + "==", validate=False))
+        except ValueError:
+            raise ConfigError("The webhook's secret is no base64, see `openssl rand -base64 32`.") from None
+        if size < _SHORTEST_SECRET:
+            raise ConfigError(
+                f"The webhook's secret has {size} bytes; use {_SHORTEST_SECRET} random ones or more."
+            )
+        if find_spec("standardwebhooks") is None:
+            raise ConfigError("Webhooks need the package standardwebhooks; install oneturn[webhooks].")
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
-    """How an app is offered; `build_server` says what each of these means."""
+    """How an app is offered; `build_server` and `serve_http` say what each of these means."""
 
     mode: Mode = "code"
     direct: str | Iterable[str] = ()
     max_tokens: int = 4_000
     sessions: bool = False
+    elicit: bool = True
+    webhook: Webhook | None = None
 
 
-__all__ = ["Mode", "build_server", "serve_http", "serve_stdio"]
+__all__ = ["Mode", "Webhook", "build_server", "serve_http", "serve_stdio"]
+
+_SHORTEST_SECRET = 24  # bytes
 
 
 def build_server(
@@ -39,6 +80,7 @@ def build_server(
     direct: str | Iterable[str] = (),
     max_tokens: int = 4_000,
     sessions: bool = False,
+    elicit: bool = True,
     auth: Any = None,
 ) -> Any:
     """A FastMCP server that offers the tools of `app`.
@@ -54,6 +96,7 @@ def build_server(
             meta-tools. Dots become `_`: `github.create_issue` is `github_create_issue`.
         max_tokens: The most one answer may count.
         sessions: Let clients keep variables from one script to the next, under names they choose.
+        elicit: Let clients that can ask their user do so for calls that need approval.
         auth: A FastMCP auth provider that says who may connect over HTTP.
 
     Raises:
@@ -61,7 +104,7 @@ def build_server(
     """
     from .door import build
 
-    return build(app, Offer(mode, direct, max_tokens, sessions), auth=auth)
+    return build(app, Offer(mode, direct, max_tokens, sessions, elicit), auth=auth)
 
 
 async def serve_stdio(
@@ -71,19 +114,21 @@ async def serve_stdio(
     direct: str | Iterable[str] = (),
     max_tokens: int = 4_000,
     sessions: bool = False,
+    elicit: bool = True,
+    webhook: Webhook | None = None,
 ) -> None:
     """Serve `app` over this process's stdin and stdout until the client hangs up, then close it.
 
     Nothing but the protocol reaches stdout: what anything else prints there goes to stderr. SIGINT
     and SIGTERM close the app before they end the process. Arguments and errors as in
-    `build_server`.
+    `build_server`; a `webhook` is sent word of calls that wait for approval.
 
     Raises:
         SourceError: A source of tools could not be started.
     """
     from .stdio import serve
 
-    await serve(app, Offer(mode, direct, max_tokens, sessions))
+    await serve(app, Offer(mode, direct, max_tokens, sessions, elicit, webhook))
 
 
 async def serve_http(
@@ -95,8 +140,11 @@ async def serve_http(
     direct: str | Iterable[str] = (),
     max_tokens: int = 4_000,
     sessions: bool = False,
+    elicit: bool = True,
     token: str | None = None,
     auth: Any = None,
+    approver_token: str | None = None,
+    webhook: Webhook | None = None,
     started: Callable[[str], None] | None = None,
 ) -> None:
     """Serve `app` over streamable HTTP at `http://host:port/mcp` until stopped, then close it.
@@ -114,23 +162,29 @@ async def serve_http(
         direct: As in `build_server`.
         max_tokens: As in `build_server`.
         sessions: As in `build_server`.
+        elicit: As in `build_server`.
         token: A secret of at least 16 characters that clients send as a bearer token.
         auth: A FastMCP auth provider, instead of `token`.
+        approver_token: A secret of at least 16 characters with which calls that wait can be decided about at
+            `/approvals`; without it, a login of `auth` with the scope `oneturn.approve` can.
+        webhook: Sent word of calls that wait; signed answers come in at `/approvals/callback`.
         started: Told the server's URL once it accepts connections.
 
     Raises:
         ConfigError: The address is not loopback and there is neither `token` nor `auth`, or there
-            are both, or the token is too short, or the address cannot be listened on.
+            are both, or a token is too short, or the approver's is the clients', or the address cannot be
+            listened on.
         SourceError: A source of tools could not be started.
     """
     from .http import serve
 
     await serve(
         app,
-        Offer(mode, direct, max_tokens, sessions),
+        Offer(mode, direct, max_tokens, sessions, elicit, webhook),
         host=host,
         port=port,
         token=token,
         auth=auth,
+        approver_token=approver_token,
         started=started,
     )

@@ -7,64 +7,156 @@ wrote into its request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import anyio
 from fastmcp.exceptions import ToolError as ClientVisibleError
+from fastmcp.server.auth import AccessToken
 from fastmcp.server.dependencies import get_access_token, get_context
 from fastmcp.tools.base import ToolResult
 
 from ..app import CodeMode
-from ..errors import OneturnError
+from ..errors import OneturnError, RunBusy
 from ..metatools import search_text
+from ..order import Approver
 from ..tokens import cut
+from ..tools.scope import Scope
 from ..types import Detail, Effect, Outcome
 from ..view import View
+from .asking import User
 from .results import direct_result, run_result, text_result
 
+LONGEST_WAIT = 300
+"""Seconds that one `resume_run` may wait."""
+
 _NAMES = 20  # of one get_tool_info
+_POLL = 0.5  # seconds between two looks at what waits
+
+_Show = Callable[[Outcome], Awaitable[ToolResult]]
 
 
-def current_caller() -> str:
-    """Who is asking: the authenticated client (and user), `stdio`, `http`, or `local` in process.
+def identity(token: AccessToken) -> str:
+    """The client, and its user when it says which.
 
     A client's id and a user's subject are quoted, so that no pair of them reads like another.
     """
+    client = f"client:{quote(token.client_id, safe='')}"
+    return f"{client}/{quote(token.subject, safe='')}" if token.subject else client
+
+
+def current_caller() -> str:
+    """Who is asking: the authenticated client (and user), `stdio`, `http`, or `local` in process."""
     token = get_access_token()
     if token is not None:
-        client = f"client:{quote(token.client_id, safe='')}"
-        return f"{client}/{quote(token.subject, safe='')}" if token.subject else client
+        return identity(token)
     transport = get_context().transport
     return "stdio" if transport == "stdio" else "http" if transport else "local"
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """The requests a client can make of an app, each answered within `max_tokens`."""
+    """The requests a client can make of an app, each answered within `max_tokens`.
+
+    With `elicit`, clients that can ask their user are given calls that need approval to ask about.
+    """
 
     app: CodeMode
     max_tokens: int
+    elicit: bool = True
 
     async def execute(self, code: str, timeout: float | None, session: str = "") -> ToolResult:
         """Run a script."""
         caller = current_caller()
         if session and caller == "http":  # nobody in particular: a session belongs to one connection
             session = f"{get_context().session_id} {session}"
-        outcome = await _finished(self.app.execute(code, timeout=timeout, caller=caller, session=session))
-        return await run_result(self.app, outcome, self.max_tokens)
+
+        def work(approver: Approver | None) -> Coroutine[Any, Any, Outcome]:
+            return self.app.execute(code, timeout=timeout, caller=caller, session=session, approver=approver)
+
+        return await self._act(caller, work, self._run_result)
 
     async def call(self, name: str, arguments: dict[str, Any]) -> ToolResult:
         """Make one call by a tool's dotted name."""
-        outcome = await _finished(self.app.call(name, arguments, caller=current_caller()))
-        return await run_result(self.app, outcome, self.max_tokens)
+        return await self._call(name, arguments, self._run_result)
 
     async def call_direct(self, name: str, arguments: dict[str, Any], *, structured: bool) -> ToolResult:
         """Make one call of a tool that is offered under its own name."""
-        outcome = await _finished(self.app.call(name, arguments, caller=current_caller()))
-        return await direct_result(self.app, outcome, self.max_tokens, structured=structured)
+        show = partial(direct_result, self.app, max_tokens=self.max_tokens, structured=structured)
+        return await self._call(name, arguments, show)
+
+    async def resume(self, run_id: str, wait: float) -> ToolResult:
+        """Go on with a run of this client's, once what it waits for is decided."""
+        caller = current_caller()
+        return await self._act(
+            caller, lambda approver: self._go_on(run_id, caller, wait, approver), self._run_result
+        )
+
+    async def _call(self, name: str, arguments: dict[str, Any], show: _Show) -> ToolResult:
+        caller = current_caller()
+        return await self._act(
+            caller,
+            lambda approver: self.app.call(name, arguments, caller=caller, approver=approver),
+            show,
+        )
+
+    async def _act(
+        self, caller: str, work: Callable[[Approver | None], Coroutine[Any, Any, Outcome]], show: _Show
+    ) -> ToolResult:
+        """Do `work`, with the client's user at hand for approvals when there is a way to ask them."""
+        user = User.of_request(caller) if self.elicit else None
+        answer = await user.answer(self.app) if user is not None else None
+        if answer is not None:  # the request was made before, and comes again with what the user said
+            run_id, decided = answer
+            outcome = await _finished(self._go_on(run_id, caller, LONGEST_WAIT if decided else 0, None))
+        else:
+            decided = True
+            outcome = await _finished(work(user.approver if user is not None else None))
+        if user is not None and user.modern and decided and outcome.pending:
+            return user.question(outcome)
+        return await show(outcome)
+
+    async def _go_on(self, run_id: str, caller: str, wait: float, approver: Approver | None) -> Outcome:
+        """The run's outcome once it has one, or how it stands after `wait` seconds."""
+        until = time.monotonic() + wait
+        while True:
+            try:
+                outcome = await self.app.resume(run_id, caller=caller, approver=approver)
+            except RunBusy:  # the server goes on with it by itself, or another one does
+                if time.monotonic() >= until:
+                    raise RunBusy(
+                        f"{run_id} is under way; ask for its outcome again with resume_run."
+                    ) from None
+            else:
+                if outcome.status != "waiting" or not await self._changed(outcome, until):
+                    return outcome
+            approver = None  # the user was asked already
+            await asyncio.sleep(_POLL)
+
+    async def _changed(self, outcome: Outcome, until: float) -> bool:
+        """Wait until something that a run waits for is decided. False when the time is up."""
+        before = {each.id for each in outcome.pending}
+        while time.monotonic() < until:
+            if before - {each.id for each in await self.app.undecided(outcome.run_id)}:
+                return True
+            await asyncio.sleep(min(_POLL, max(0.0, until - time.monotonic())))
+        return False
+
+    async def _run_result(self, outcome: Outcome) -> ToolResult:
+        return await run_result(self.app, outcome, self.max_tokens)
+
+    def may_wait(self, scope: Scope) -> bool:
+        """Whether a call of these tools may need approval, in a run that can be put aside for it."""
+        options = self.app.options
+        if options.journal is False:
+            return False
+        guard = options.approval_guard(os.environ.get("ONETURN_AUTO_APPROVE"))
+        return any(guard.needed(tool) for tool in scope.tools)
 
     async def search(
         self,

@@ -6,7 +6,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import mcp_types
 from fastmcp import Context, FastMCP
@@ -20,8 +20,12 @@ from ..app import CodeMode
 from ..errors import ArtifactNotFound, ConfigError
 from ..tools.scope import Allow
 from . import Mode, Offer
+from .background import attended
 from .calls import Calls, current_caller
 from .tools import CatalogTools
+
+if TYPE_CHECKING:
+    from .webhook import Messenger
 
 _SESSIONS = 1_024  # clients remembered in order to be told of changes
 
@@ -32,17 +36,18 @@ _INSTRUCTIONS: dict[str, str] = {
 }
 
 
-def build(app: CodeMode, offer: Offer, *, auth: Any) -> FastMCP[None]:
-    """The server of `oneturn.server.build_server`."""
+def build(app: CodeMode, offer: Offer, *, auth: Any, messenger: Messenger | None = None) -> FastMCP[None]:
+    """The server of `oneturn.server.build_server`; a messenger sends word of calls that wait."""
     mode = offer.mode
     if mode not in get_args(Mode):
         raise ConfigError(f"There is no mode {mode!r}; use one of {', '.join(get_args(Mode))}.")
-    calls = Calls(app, offer.max_tokens)
+    calls = Calls(app, offer.max_tokens, offer.elicit)
 
     @asynccontextmanager
     async def opened(server: FastMCP[None]) -> AsyncIterator[None]:
         await app.open()
-        yield
+        async with attended(app, messenger):
+            yield
 
     server: FastMCP[None] = FastMCP(
         app.name,
@@ -70,6 +75,15 @@ def build(app: CodeMode, offer: Offer, *, auth: Any) -> FastMCP[None]:
         return ResourceResult([ResourceContent(artifact.data, mime_type=artifact.mime)])
 
     return server
+
+
+def messenger_of(offer: Offer) -> Messenger | None:
+    """What sends word of calls that wait; None without a webhook."""
+    if offer.webhook is None:
+        return None
+    from .webhook import Messenger
+
+    return Messenger(offer.webhook)
 
 
 class ToldOfChanges(Middleware):

@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..app import CodeMode
 from ..errors import ConfigError
 from . import Offer
-from .door import build
+from .approvals import Desk
+from .door import build, messenger_of
 from .signals import on_stop
 
 _PATH = "/mcp"
@@ -94,17 +95,24 @@ async def serve(
     port: int,
     token: str | None,
     auth: Any,
+    approver_token: str | None,
     started: Callable[[str], None] | None,
 ) -> None:
     """See `oneturn.server.serve_http`."""
     loopback = _is_loopback(host)
     auth = _auth_of(token, auth)
+    if approver_token is not None:
+        _check_token(approver_token, "approver's token")
+        if approver_token == token:
+            raise ConfigError("The approver's token must not be the one that clients have.")
     if auth is None and not loopback:
         raise ConfigError(
             f"{host!r} can be reached from other machines, and anyone there could run scripts; "
             "set a token (at least 16 characters) or an auth provider, or listen on 127.0.0.1."
         )
-    server = build(app, offer, auth=auth)
+    messenger = messenger_of(offer)
+    server = build(app, offer, auth=auth, messenger=messenger)
+    Desk(app, auth, approver_token, messenger).add_to(server)
     with _listen(host, port) as listener:
         port = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
@@ -150,11 +158,15 @@ def _auth_of(token: str | None, auth: Any) -> Any:
         return auth
     if auth is not None:
         raise ConfigError("There are both a token and an auth provider; choose one.")
+    _check_token(token, "token")
+    return SharedToken(token)
+
+
+def _check_token(token: str, what: str) -> None:
     if len(token) < _SHORTEST_TOKEN:
         raise ConfigError(
-            f"The token has {len(token)} characters; use at least {_SHORTEST_TOKEN} random ones."
+            f"The {what} has {len(token)} characters; use at least {_SHORTEST_TOKEN} random ones."
         )
-    return SharedToken(token)
 
 
 def _listen(host: str, port: int) -> socket.socket:

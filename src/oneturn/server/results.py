@@ -29,7 +29,8 @@ async def run_result(app: CodeMode, outcome: Outcome, max_tokens: int) -> ToolRe
     # A value may be megabytes; measuring and cutting it must not hold up the event loop.
     text, data = await asyncio.to_thread(_both, outcome, max_tokens)
     content = [TextContent(type="text", text=text), *await _media(app, outcome)]
-    return ToolResult(content=content, structured_content=data, is_error=not outcome.ok)
+    failed = not outcome.ok and outcome.status != "waiting"
+    return ToolResult(content=content, structured_content=data, is_error=failed)
 
 
 async def direct_result(app: CodeMode, outcome: Outcome, max_tokens: int, *, structured: bool) -> ToolResult:
@@ -45,7 +46,8 @@ async def direct_result(app: CodeMode, outcome: Outcome, max_tokens: int, *, str
     text, data = await asyncio.to_thread(_both, outcome, max_tokens)
     content: list[ContentBlock] = [TextContent(type="text", text=text), *await _media(app, outcome)]
     if not outcome.ok or not structured:
-        return ToolResult(content=content, is_error=not outcome.ok)
+        waits = outcome.status == "waiting" and not structured
+        return ToolResult(content=content, is_error=not outcome.ok and not waits)
     if data["cut"] and "value" in data["cut"]:
         note = "The call was made and succeeded, but its result is too large to be sent whole:"
         return ToolResult(content=[TextContent(type="text", text=note), *content], is_error=True)

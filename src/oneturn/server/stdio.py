@@ -8,13 +8,13 @@ import signal
 
 from ..app import CodeMode
 from . import Offer
-from .door import build
+from .door import build, messenger_of
 from .signals import on_stop
 
 
 async def serve(app: CodeMode, offer: Offer) -> None:
     """See `oneturn.server.serve_stdio`."""
-    server = build(app, offer, auth=None)
+    server = build(app, offer, auth=None, messenger=messenger_of(offer))
     closing: list[asyncio.Task[None]] = []
 
     def stop(number: signal.Signals) -> None:

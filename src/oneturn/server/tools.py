@@ -16,19 +16,22 @@ from fastmcp.tools.base import ToolResult
 from fastmcp.utilities.versions import VersionSpec
 from mcp_types import ToolAnnotations
 from pydantic import Field, PrivateAttr
+from pydantic.json_schema import SkipJsonSchema
 
-from ..metatools import EXECUTE_CODE, GET_TOOL_INFO, SEARCH_TOOLS, MetaTool, execute_description
+from ..metatools import EXECUTE_CODE, GET_TOOL_INFO, RESUME_RUN, SEARCH_TOOLS, MetaTool, execute_description
 from ..tools.scope import Allow, Scope
 from ..tools.text import neutral
 from ..types import Detail, Effect, Tool
 from ..view import View
 from . import Mode
-from .calls import Calls
+from .calls import LONGEST_WAIT, Calls
 from .names import direct_names
 
 _DESCRIPTION = 4_000  # characters
 _SCHEMA_TEXT = 1_000
 _LOOKING = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+
+_Null = SkipJsonSchema[None]  # taken, and not told: what may be left out needs no second way to say so
 
 CALL_TOOL = MetaTool(
     "call_tool",
@@ -87,6 +90,9 @@ class CatalogTools(Provider):
                 ),
             ]
             chosen = [tool for tool in scope.tools if self._direct.matches(tool.name)]
+        if self._calls.may_wait(scope):
+            risk = strongest([tool.effect for tool in scope.tools])
+            meta.append(_meta_tool(RESUME_RUN, _resume_run(self._calls), hints(risk)))
         offered = {tool.name: tool for tool in meta}
         for name, tool in direct_names(chosen, taken=list(offered)).items():
             offered[name] = DirectTool(self._calls, name, tool)
@@ -156,8 +162,8 @@ def _search_tools(calls: Calls) -> Callable[..., Any]:
     async def search_tools(
         queries: str | list[str],
         limit: Annotated[int, Field(ge=1, le=100)] = 10,
-        namespace: str | None = None,
-        effect: Effect | None = None,
+        namespace: str | _Null = None,
+        effect: Effect | _Null = None,
         detail: Detail = "signatures",
     ) -> ToolResult:
         return await calls.search(queries, limit, namespace, effect, detail)
@@ -174,8 +180,8 @@ def _get_tool_info(calls: Calls) -> Callable[..., Any]:
 
 def _execute_code(calls: Calls) -> Callable[..., Any]:
     async def execute_code(
-        code: Annotated[str, Field(description="The script.")],
-        timeout: Annotated[float | None, Field(description="Seconds for the whole run.")] = None,
+        code: str,
+        timeout: Annotated[float | _Null, Field(description="Seconds for the whole run.")] = None,
     ) -> ToolResult:
         return await calls.execute(code, timeout)
 
@@ -184,8 +190,8 @@ def _execute_code(calls: Calls) -> Callable[..., Any]:
 
 def _execute_in_session(calls: Calls) -> Callable[..., Any]:
     async def execute_code(
-        code: Annotated[str, Field(description="The script.")],
-        timeout: Annotated[float | None, Field(description="Seconds for the whole run.")] = None,
+        code: str,
+        timeout: Annotated[float | _Null, Field(description="Seconds for the whole run.")] = None,
         session: Annotated[
             str,
             Field(
@@ -204,3 +210,10 @@ def _call_tool(calls: Calls) -> Callable[..., Any]:
         return await calls.call(name, arguments or {})
 
     return call_tool
+
+
+def _resume_run(calls: Calls) -> Callable[..., Any]:
+    async def resume_run(run_id: str, wait: Annotated[int, Field(description="Seconds.")] = 60) -> ToolResult:
+        return await calls.resume(run_id, min(max(wait, 0), LONGEST_WAIT))
+
+    return resume_run

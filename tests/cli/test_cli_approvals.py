@@ -1,0 +1,176 @@
+"""`oneturn approvals`, and `oneturn run` where something waits: at a terminal and elsewhere."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+
+import pytest
+
+APP = '''
+from pathlib import Path
+
+from oneturn import CodeMode
+
+app = CodeMode(allow=["*"])
+
+
+@app.tool(effect="read")
+def look(number: int) -> int:
+    """Look."""
+    return number * 2
+
+
+@app.tool
+def wipe(number: int) -> str:
+    """Wipe."""
+    with Path("wiped").open("a") as file:
+        file.write(f"{number}\\n")
+    return f"wiped {number}"
+'''
+SCRIPT = """\
+import asyncio
+first = await look(4)
+done = await asyncio.gather(wipe(1), wipe(first), return_exceptions=True)
+[str(each) for each in done]
+"""
+
+
+@pytest.fixture
+def parked(project):
+    """A folder with a run that waits for two calls."""
+    project.write("disk.py", APP)
+    project.write("oneturn.toml", 'app = "disk.py:app"\n')
+    project.write("script.py", SCRIPT)
+    ran = project.run("run", "script.py", "--json")
+    assert ran.code == 5
+    assert ran.data["status"] == "waiting"
+    project.run_id = ran.data["run_id"]
+    project.ids = [approval["id"] for approval in ran.data["pending"]]
+    return project
+
+
+def wiped(project) -> list[int]:
+    path = project.folder / "wiped"
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def test_run_tells_what_waits_and_how_to_go_on(parked):
+    ran = parked.run("run", "script.py")
+    assert ran.code == 5
+    assert ran.out == ""
+    assert "waits for approval of 2 calls" in ran.err
+    assert "wipe(number=8), line 3" in ran.err
+    assert "oneturn approvals approve ID" in ran.err
+    assert "oneturn runs resume run_" in ran.err
+
+
+def test_a_run_that_is_kept_in_memory_only_says_that_it_is_gone(parked):
+    parked.write("once.py", "await wipe(1)")
+    ran = parked.run("run", "once.py", "--app", "disk.py:app")
+    assert ran.code == 5
+    assert "in memory only" in ran.err
+    assert "oneturn runs resume" not in ran.err
+
+
+def test_what_waits_is_listed_and_shown_without_starting_the_app(parked):
+    parked.write("oneturn.toml", 'app = "disk.py:app"\n[mcp.broken]\ncommand = "no-such-program"\n')
+    listed = parked.run("approvals", "list")
+    assert listed.code == 0
+    assert sorted(line.split("\t")[0] for line in listed.out.splitlines()) == sorted(parked.ids)
+    shown = parked.run("approvals", "show", parked.ids[1])
+    assert '| "number": 8' in shown.out
+    assert "look (read, ok, line 2)" in shown.out
+    assert "status: pending" in shown.out
+    data = parked.run("approvals", "show", parked.ids[1], "--json").data
+    assert data["arguments"] == {"number": 8}
+    assert data["so_far"][0]["tool"] == "look"
+    assert parked.run("approvals", "show", "nope").code == 1
+
+
+def test_decisions_are_taken_once_and_the_run_goes_on(parked):
+    first, second = parked.ids
+    approved = parked.run("approvals", "approve", first, "--json")
+    assert approved.code == 0
+    assert "@" in approved.data["decided"][0]["decision"]["by"]
+    assert parked.run("approvals", "deny", first).code == 1
+    denied = parked.run("approvals", "deny", second, "--reason", "keep it")
+    assert f"oneturn runs resume {parked.run_id}" in denied.err
+    assert wiped(parked) == []
+    done = parked.run("runs", "resume", parked.run_id, "--json")
+    assert done.code == 0
+    answer, refusal = done.data["value"]
+    assert answer == "wiped 1"
+    assert refusal.endswith(": keep it")
+    assert wiped(parked) == [1]
+    assert parked.run("approvals", "list", "--json").data == {"approvals": []}
+    stand = parked.run("approvals", "list", "--status", "all", "--json").data["approvals"]
+    assert {each["status"] for each in stand} == {"used", "denied"}
+
+
+def test_approve_edits_grants_and_resumes_in_one_go(parked):
+    parked.write("within.json", json.dumps({"properties": {"number": {"maximum": 10}}}))
+    parked.write("script.py", "[await wipe(1), await wipe(2), await wipe(3)]")
+    [approval] = parked.run("run", "script.py", "--json").data["pending"]
+    options = ["--arguments", '{"number": 9}', "--grant", "1", "--within", "within.json", "--resume"]
+    ran = parked.run("approvals", "approve", approval["id"], *options)
+    assert ran.code == 5  # the third call waits
+    assert wiped(parked) == [9, 2]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--arguments", "{"],
+        ["--arguments", "[1]"],
+        ["--grant", "2"],
+        ["--grant", "2", "--within", "missing.json"],
+        ["--grant", "2", "--within", "bad.json"],
+        ["--grant", "0", "--within", "good.json"],
+    ],
+)
+def test_what_makes_no_sense_decides_nothing(parked, options):
+    parked.write("bad.json", '{"type": 7}')
+    parked.write("good.json", "{}")
+    ran = parked.run("approvals", "approve", parked.ids[0], *options)
+    assert ran.code == 2
+    assert len(parked.run("approvals", "list").out.splitlines()) == 2
+
+
+def at_terminal(project, *answers: str) -> tuple[int, str]:
+    """Runs the script with a person at the terminal who gives these answers, each when asked."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        project.command("run", "script.py"),
+        cwd=project.folder,
+        env=project.environment(TERM="dumb"),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown, left = b"", list(answers)
+    try:
+        while select.select([ours], [], [], 60)[0]:
+            shown += os.read(ours, 65_536)
+            if left and shown.count(b"[l]ater: ") > len(answers) - len(left):
+                os.write(ours, left.pop(0).encode() + b"\n")
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    finally:
+        os.close(ours)
+    return process.wait(), shown.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal as Linux has them")
+@pytest.mark.parametrize(
+    ("answers", "code", "done"),
+    [(["y", "n"], 0, [1]), (["what?", "a"], 0, [1, 8]), (["no", "later"], 5, []), (["l", "y"], 5, [8])],
+)
+def test_at_a_terminal_run_asks(parked, answers, code, done):
+    ended, shown = at_terminal(parked, *answers)
+    assert "1 of 2" in shown
+    assert '| "number": 1' in shown
+    assert ended == code, shown
+    assert wiped(parked) == done
