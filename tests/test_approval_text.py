@@ -58,7 +58,10 @@ def test_a_script_cannot_forge_lines() -> None:
     assert "\n" not in approval_line(approval(to=FORGED))
 
 
-HIDDEN = "\u202e\u2066\u200b\u200d\x00\x1b\x7f\x85\u2028\u00a0\u3000\u2800\u3164\U000e0041\ufe0f\ud800\ue000\u05d0\u0661"
+HIDDEN = (
+    "\u202e\u2066\u200b\u200d\x00\x1b\x7f\x85\u2028\u00a0\u3000"
+    "\u2800\u3164\U000e0041\ufe0f\ud800\ue000\u05d0\u0661"
+)
 
 
 @pytest.mark.parametrize("char", HIDDEN)

@@ -255,7 +255,8 @@ class Steps:
         self._warnings = checked.warnings
         script = script_for(program, self._view.scope)
         mentioned = [tool for name in sorted(script.tools) if (tool := self._view.scope.get(name))]
-        self._history.began(order, self._seed, route if checked.error is None else None, script, mentioned)
+        place, names = (route, script) if checked.error is None else (None, None)
+        self._history.began(order, self._seed, place, names, mentioned)
         if checked.error is not None:
             return Finished(error=checked.error)
         if route.warning:

@@ -19,12 +19,13 @@ LAB = str(Path(__file__).parents[1] / "servers" / "lab.py")
 @contextlib.asynccontextmanager
 async def client_of(transport: str, servers: dict[str, list[str]], folder):
     """A client of an `oneturn serve` that is set up for these servers."""
-    config = folder / "mcp.json"
     entries = {
         name: {"command": command[0], "args": command[1:], "env": {"PATH": os.environ["PATH"]}}
         for name, command in servers.items()
     }
-    config.write_text(json.dumps({"mcpServers": entries}))
+    (folder / "mcp.json").write_text(json.dumps({"mcpServers": entries}))
+    config = folder / "oneturn.toml"
+    config.write_text('mcp_config = ["mcp.json"]\napprove = "never"\n')  # nobody says what these tools do
     options = ["--config", str(config), "--allow", "*"]
     if transport == "stdio":
         stdio = StdioTransport(SERVE[0], [*SERVE[1:], *options], env=dict(os.environ), keep_alive=False)

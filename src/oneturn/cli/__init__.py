@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .approvals import approvals
+from .artifacts import artifacts
 from .check import check
 from .common import Verbose
 from .doctor import doctor
@@ -59,6 +60,7 @@ app.add_typer(tools, name="tools")
 app.add_typer(runs, name="runs")
 app.add_typer(approvals, name="approvals")
 app.add_typer(journal, name="journal")
+app.add_typer(artifacts, name="artifacts")
 app.command()(stubs)
 app.command()(tokens)
 app.command()(serve)

@@ -113,7 +113,7 @@ class Calls:
         answer = await user.answer(self.app) if user is not None else None
         if answer is not None:  # the request was made before, and comes again with what the user said
             run_id, decided = answer
-            outcome = await _finished(self._go_on(run_id, caller, LONGEST_WAIT if decided else 0, None))
+            outcome = await _finished(self._go_on(run_id, caller, 0, None, under_way=LONGEST_WAIT))
         else:
             decided = True
             outcome = await _finished(work(user.approver if user is not None else None))
@@ -121,14 +121,20 @@ class Calls:
             return user.question(outcome)
         return await show(outcome)
 
-    async def _go_on(self, run_id: str, caller: str, wait: float, approver: Approver | None) -> Outcome:
-        """The run's outcome once it has one, or how it stands after `wait` seconds."""
-        until = time.monotonic() + wait
+    async def _go_on(
+        self, run_id: str, caller: str, wait: float, approver: Approver | None, under_way: float = 0
+    ) -> Outcome:
+        """The run's outcome once it has one, or how it stands after `wait` seconds.
+
+        While it is under way elsewhere, `under_way` seconds if those are more.
+        """
+        began = time.monotonic()
+        until = began + wait
         while True:
             try:
                 outcome = await self.app.resume(run_id, caller=caller, approver=approver)
             except RunBusy:  # the server goes on with it by itself, or another one does
-                if time.monotonic() >= until:
+                if time.monotonic() >= began + max(wait, under_way):
                     raise RunBusy(
                         f"{run_id} is under way; ask for its outcome again with resume_run."
                     ) from None
