@@ -192,7 +192,7 @@ def build(
         state=base / settings.state if settings.state else settings.state,
         lock=base / settings.lock if settings.lock else settings.lock,
         journal=_journal(settings.journal, base),
-        journal_key=_filled("journal_key", settings.journal_key) if settings.journal_key else None,
+        journal_key=expanded(settings.journal_key, "journal_key") if settings.journal_key else None,
         redact=settings.redact,
         telemetry=settings.telemetry,
         approve=settings.approve,
@@ -217,12 +217,8 @@ def _journal(given: str | Literal[False] | None, base: Path) -> Path | str | Lit
     """Where runs are recorded, with `${VAR}` filled in: a database by its URL, or a file."""
     if given is None or given is False:
         return given
-    place = _filled("journal", given)
+    place = expanded(given, "journal")
     return place if place.startswith(_DATABASES) else base / Path(place).expanduser()
-
-
-def _filled(key: str, text: str) -> str:
-    return expand(text, [], lambda why: ConfigError(f"{key} {why}."))
 
 
 def _limits(limits: Limits, settings: LimitSettings) -> Limits:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from .gate import Dispatcher, Gate
 from .journal.artifacts import ArtifactStore
-from .sandbox.router import Router
-from .sessions import Sessions
+from .program import Program, needs_full_python
+from .sandbox.router import Route, Router
+from .sessions import Held, Sessions, with_bound
 from .tools.base import Blob, Source
 from .types import Approval, Decision, Limits, SandboxChoice, Tool
 from .view import View
@@ -63,6 +64,18 @@ class Parts:
         if known is None or known[0] is not tool:
             known = self._pins[tool.name] = (tool, tool.pin)
         return known[1]
+
+    def place(self, program: Program, order: Order) -> tuple[Route, Held | None, Program]:
+        """Where a script runs, in which session, and the program as its names mean there.
+
+        Raises:
+            SandboxError: It is not to be had; nothing ran.
+        """
+        if order.session:
+            held = self.sessions.take(order.caller, order.session, order.sandbox)
+            return held.route, held, with_bound(program, held.bound)
+        need = needs_full_python(program)
+        return self.router.route(need.sentence if need else None, order.sandbox), None, program
 
     def keeper(self, caller: str, run: str) -> Callable[[Blob], Mapping[str, Any]]:
         """Puts blobs of results of a run into the artifact store, for its caller."""

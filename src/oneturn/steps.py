@@ -19,11 +19,11 @@ from .gate import Allowed, Asked, Cached, Context, Refused, Reply
 from .history import History, script_of
 from .journal.past import PastCall
 from .order import Order, Parts
-from .program import Program, needs_full_python, parse
+from .program import Program, parse
 from .records import IN_DOUBT, Records, recorded
 from .sandbox.base import SandboxRun, Script
 from .sandbox.router import Route
-from .sessions import Held, binds, with_bound
+from .sessions import Held, binds
 from .tools.base import Source
 from .types import (
     Answer,
@@ -244,7 +244,7 @@ class Steps:
             self._history.began(order, self._seed, None, None, ())
             return Finished(error=program)
         with self._ready():
-            route, program = self._settled(program)
+            route, self._held, program = self._parts.place(program, order)
         self._program = program
         bound = self._held.bound if self._held else frozenset()
         importable = self._parts.router.importable if route.full_python else None
@@ -288,15 +288,6 @@ class Steps:
             self._flight.began += time.monotonic() - began
             self.getting_ready = before
 
-    def _settled(self, program: Program) -> tuple[Route, Program]:
-        """Where the script runs, and what its names mean there."""
-        order, router = self._order, self._parts.router
-        if order.session:
-            self._held = self._parts.sessions.take(order.caller, order.session, order.sandbox)
-            return self._held.route, with_bound(program, self._held.bound)
-        need = needs_full_python(program)
-        return router.route(need.sentence if need else None, order.sandbox), program
-
     def wait_aside(self) -> None:
         """Put the run aside: from here on it is nothing but its record."""
         approvals = self._asking.waiting()
@@ -326,7 +317,7 @@ class Steps:
             tool = self._view.scope.get(past.tool)
             if past.effect == "read" or (tool is not None and tool.idempotent):
                 self._context.budget.calls -= 1  # it is counted again
-                self._decide(call)
+                self._send_again(call, past)
                 continue
             answer = Answer(call.id, failure=Failure("RuntimeError", f"{past.tool}: {IN_DOUBT}"))
             self._history.told(answer, in_doubt=True)
@@ -340,6 +331,15 @@ class Steps:
         for call in new:
             self._begin(call)
         self._leave()
+
+    def _send_again(self, call: Call, past: PastCall) -> None:
+        """Through the gate once more; what a person agreed to, perhaps after editing it, still stands."""
+        said = self._history.decisions.get(call.id)
+        if said is not None and said.approved:
+            self._context.consent.approved.add(call.id)
+            call = call if said.arguments is None else replace(call, args=(), kwargs=said.arguments)
+        self._decide(call)
+        self._context.consent.approved.discard(call.id)
 
     def _ask_again(self, calls: list[Call]) -> None:
         """Calls that wait for a person's word by the record: first those that somebody has decided about."""

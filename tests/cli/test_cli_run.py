@@ -89,7 +89,9 @@ def test_a_timeout_above_the_apps_is_cut_and_that_is_said(project):
 def test_a_real_mcp_server_is_started_from_its_json(project, time_server):
     path = project.servers(time=time_server)
     script = "now = await tools.time.get_current_time(timezone='UTC')\nnow['timezone']"
-    ran = project.run("run", "-", "--config", str(path), "--allow", "time.*", stdin=script)
+    approved = "time.get_current_time"  # nobody says that it only reads
+    options = ("--config", str(path), "--allow", "time.*")
+    ran = project.run("run", "-", *options, stdin=script, ONETURN_AUTO_APPROVE=approved)
     assert (ran.code, ran.out) == (0, "UTC\n"), ran.err
 
 

@@ -24,11 +24,14 @@ def stdio(project, *args):
 
 async def test_a_client_runs_a_script_over_stdio(project, time_server, broken_server):
     path = project.servers(time=time_server, broken=broken_server)
-    async with Client(stdio(project, "--config", str(path), "--allow", "time.*")) as client:
+    approved = "time.get_current_time"  # nobody says that it only reads
+    options = ("--config", str(path), "--allow", "time.*")
+    async with Client(stdio(project, *options, ONETURN_AUTO_APPROVE=approved)) as client:
         assert {tool.name for tool in await client.list_tools()} == {
             "search_tools",
             "get_tool_info",
             "execute_code",
+            "resume_run",
         }
         code = "(await tools.time.get_current_time(timezone='UTC'))['timezone']"
         result = await client.call_tool("execute_code", {"code": code})
