@@ -32,6 +32,7 @@ _PARTS: dict[str, st.SearchStrategy[Any]] = {
     "input_schema": _PARAMETERS.map(lambda properties: {"type": "object", "properties": properties}),
     "output_schema": st.none() | schemas(),
     "effect": st.sampled_from(["read", "write", "destructive"]),
+    "idempotent": st.booleans(),
     "labels": st.lists(_WORDS, max_size=2).map(tuple),
     "notes": st.lists(_WORDS, max_size=2).map(tuple),
     "examples": st.lists(_WORDS, max_size=2).map(tuple),

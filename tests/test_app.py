@@ -23,6 +23,7 @@ from oneturn import (
     Outcome,
     Tool,
     ToolError,
+    current_call,
 )
 from oneturn.testing import FakeSource
 
@@ -695,3 +696,40 @@ async def test_an_app_whose_runs_cannot_be_recorded_does_not_open_and_leaves_not
         with pytest.raises(JournalError, match="cannot be made or written"):
             await app.execute("1")
     assert counts == {"open": 2, "close": 2}
+
+
+async def test_a_tool_says_itself_whether_its_calls_need_approval_and_may_be_repeated() -> None:
+    async with CodeMode(allow=["*"]) as app:
+        app.tool(name="mild", effect="write", approval=True)(lambda: "done")
+        app.tool(name="wild", approval=False, idempotent=True)(lambda: "done")
+        assert (await app.execute("await wild()")).value == "done"
+        outcome = await app.execute("await mild()")
+        assert outcome.status == "waiting"
+        assert [each.tool for each in outcome.pending] == ["mild"]
+        assert {tool.name: tool.idempotent for tool in app.tools()} == {"mild": False, "wild": True}
+
+
+async def test_the_operator_decides_about_approval_over_the_tool() -> None:
+    async with CodeMode(allow=["*"], approvals={"mild": False, "w*": True}) as app:
+        app.tool(name="mild", effect="write", approval=True)(lambda: "done")
+        app.tool(name="wild", approval=False)(lambda: "done")
+        assert (await app.execute("await mild()")).value == "done"
+        assert (await app.execute("await wild()")).status == "waiting"
+
+
+async def test_a_tool_can_ask_which_call_it_performs_in_a_thread_and_on_the_loop() -> None:
+    def info() -> list[Any]:
+        call = current_call()
+        return [call.run_id, call.call_id, call.caller, call.idempotency_key]
+
+    async def info_on_the_loop() -> list[Any]:
+        return info()
+
+    async with CodeMode(allow=["*"]) as app:
+        app.tool(effect="read")(info)
+        app.tool(effect="read")(info_on_the_loop)
+        outcome = await app.execute("[await info(), await info_on_the_loop()]", caller="ada")
+    expected = [[outcome.run_id, call.id, "ada", f"{outcome.run_id}-{call.id}"] for call in outcome.calls]
+    assert outcome.value == expected
+    with pytest.raises(LookupError, match="inside a tool"):
+        current_call()

@@ -36,6 +36,7 @@ HEAVY = (
     "cryptography",
     "psycopg",
     "opentelemetry",
+    "standardwebhooks",
 )
 PUBLIC = (
     "Approval",

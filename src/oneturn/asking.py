@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from .gate import Asked, Context
 from .history import History
+from .journal.approvals import EXPIRED
 from .journal.past import PastCall
-from .order import Order, Parts
+from .order import Approver, Order, Parts
 from .records import Records
-from .types import Answer, Approval, Call, Decision, Failure
+from .types import Answer, Approval, Call, Decision, Failure, Grant, Tool
+
+log = logging.getLogger("oneturn.run")
 
 NOBODY = Decision(False, "oneturn", "there is nobody to ask, and the run cannot wait for somebody")
 """What stands where no run can be put aside and nobody is there to decide."""
@@ -40,7 +45,8 @@ class Asking:
         self._history = history
         self._open: dict[int, tuple[Asked, Approval]] = {}
         self._new: list[int] = []
-        self.approver = order.approver or parts.approver
+        approver = order.approver or parts.approver
+        self.approver = None if approver is None else _checked(approver, parts.patience)
         self.can_wait = parts.journal is not None and not order.session
         """Whether the run can be put aside: what it did is on record, and it needs nothing that is not."""
 
@@ -78,10 +84,25 @@ class Asking:
         """All of them, in the order of the calls."""
         return tuple(self._open[call_id][1] for call_id in sorted(self._open))
 
-    def stored(self, call_id: int) -> Decision | None:
-        """What somebody said about a call while the run was put aside."""
+    def known(self, call_ids: Collection[int]) -> Mapping[int, Decision | None]:
+        """What was said about calls that people were asked about, on record or while it was put aside."""
+        found = {
+            call_id: self._history.decisions.get(call_id) or self._stored(call_id) for call_id in call_ids
+        }
+        consent = self._context.consent
+        consent.asked.update(found)
+        consent.decided.update(call_id for call_id, decision in found.items() if decision is not None)
+        return found
+
+    def _stored(self, call_id: int) -> Decision | None:
         journal = self._parts.journal
         return None if journal is None else journal.approvals.decision(approval_id(self._run_id, call_id))
+
+    def dropped(self, call_id: int) -> None:
+        """The script gave the call up: whatever somebody says about it now, it is not sent."""
+        if self._open.pop(call_id, None) is not None:
+            self._context.consent.waiting -= 1
+            self._records.give_up(call_id)
 
     def decided(
         self, call_id: int, decision: Decision | None, *, on_record: bool = False
@@ -104,7 +125,7 @@ class Asking:
         if not on_record:
             self._history.decided(call_id, decision)
             if decision.approved and decision.grant is not None:
-                consent.add(tool, decision.grant)
+                self._grant(tool, decision.grant)
             consent.denials += not decision.approved
         if decision.approved:
             arguments = verdict.arguments if decision.arguments is None else decision.arguments
@@ -131,11 +152,38 @@ class Asking:
             if not decision.approved:
                 consent.denials += 1
             elif decision.grant is not None and tool is not None:
-                consent.add(tool, decision.grant)
+                self._grant(tool, decision.grant)
         for call in calls:
             tool = scope.get(call.tool) if call.granted else None
-            if tool is not None:
-                consent.take_grant(tool, call.arguments)
+            if tool is None or (call.answer is None and (tool.effect == "read" or tool.idempotent)):
+                continue  # it is sent again, and counts then
+            if not consent.take_grant(tool, call.arguments):  # what it was is not on record: nothing is left
+                consent.end_grants(tool)
+
+    def _grant(self, tool: Tool, grant: Grant) -> None:
+        try:
+            self._context.consent.add(tool, grant)
+        except ValueError as error:
+            log.warning("A grant for %s in %s allows nothing: %s", tool.name, self._run_id, error)
+
+
+def _checked(approver: Approver, patience: float | None) -> Approver:
+    """An approver whose answers are decisions, and who has so many seconds for them."""
+
+    async def ask(approvals: Sequence[Approval]) -> Sequence[Decision | None]:
+        try:
+            async with asyncio.timeout(patience) as time_is_up:
+                decisions = await approver(approvals)
+        except TimeoutError:
+            if not time_is_up.expired():
+                raise
+            return [EXPIRED] * len(approvals)
+        strange = [each for each in decisions if not isinstance(each, Decision | None)]
+        if strange:
+            raise TypeError(f"an approver returned a {type(strange[0]).__name__} instead of a Decision")
+        return decisions
+
+    return ask
 
 
 def approval_id(run_id: str, call_id: int) -> str:

@@ -19,6 +19,7 @@ IN_DOUBT = (
     "look before repeating it"
 )
 """What a script is told of a call whose fate a crash has hidden."""
+_UNDECIDED = "the script did not wait until somebody decided about it, and it was not sent"
 _NOT_WAITED_FOR = "it was sent and not waited for: whether it took effect is unknown"
 
 
@@ -43,6 +44,12 @@ class Records:
     def changes_the_world(self, call_id: int) -> bool:
         """Whether the call may do more than read."""
         return self._by_id[call_id].effect != "read"
+
+    def give_up(self, call_id: int | None = None) -> None:
+        """Nobody decides any more about this call; about any, when none is given."""
+        for record in list(self._by_id.values()) if call_id is None else [self._by_id[call_id]]:
+            if record.status == "waiting":
+                self.put(replace(record, status="cancelled", error=_UNDECIDED))
 
     def close(
         self, late: Mapping[int, Reply], sent: Mapping[int, float], unfinished: set[int], stuck: set[int]

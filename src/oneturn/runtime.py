@@ -392,8 +392,8 @@ def _must_stand_alone(run_id: str, past: Past) -> None:
         )
     if past.is_masked:
         raise JournalError(
-            f"{run_id} was given answers that are not on record as they were, because they hold secrets or "
-            "fields that are redacted; start a new run with retry_of."
+            f"{run_id} cannot go on: its script, or answers it was given, are not on record as they were, "
+            "because they hold secrets or fields that are redacted; start a new run with retry_of."
         )
     if past.began["sandbox"] is None:
         raise JournalError(f"{run_id} ended before its script began; start a new run.")

@@ -142,6 +142,8 @@ class Steps:
     def outcome(self, finished: Finished, *, cancelled: bool) -> Outcome:
         """What the caller gets."""
         status: RunStatus = "waiting" if self.put_aside else "succeeded"
+        if not self.put_aside:
+            self._records.give_up()
         error, route = finished.error, self._route
         if error is not None:
             status = "cancelled" if cancelled else "failed"
@@ -305,9 +307,8 @@ class Steps:
 
     def _catch_up(self, *, over: bool = False) -> None:
         """The record has ended. What it leaves open is sent again where that is safe, unless all is over."""
-        left = self._history.catch_up()
-        if over:
-            left = []
+        left = self._history.catch_up()[: 0 if over else None]
+        self._history.taken_up()  # before all else: the time until now was nobody's
         self._asking.restore(self._history.calls)
         if self._context.reuse is not None:
             self._context.reuse.pass_over(self._history.calls, self._view.scope.get)
@@ -315,7 +316,8 @@ class Steps:
             if past.verdict == "asked":
                 continue
             tool = self._view.scope.get(past.tool)
-            if past.effect == "read" or (tool is not None and tool.idempotent):
+            # One whose answer comes from a record was not sent by this run.
+            if past.effect == "read" or past.verdict == "reused" or (tool is not None and tool.idempotent):
                 self._context.budget.calls -= 1  # it is counted again
                 self._send_again(call, past)
                 continue
@@ -324,7 +326,6 @@ class Steps:
             self._answers.append(answer)
         self._ask_again([call for call, past in left if past.verdict == "asked"])
         # From here on nothing comes from the record, and the run's time goes by again.
-        self._history.taken_up()
         self._flight.began = time.monotonic() - self._history.used
         self.getting_ready = False
         new, self._new = self._new, []
@@ -343,9 +344,7 @@ class Steps:
 
     def _ask_again(self, calls: list[Call]) -> None:
         """Calls that wait for a person's word by the record: first those that somebody has decided about."""
-        on_record = self._history.decisions
-        stored = {call.id: self._asking.stored(call.id) for call in calls if call.id not in on_record}
-        decided = {**stored, **on_record}
+        on_record, decided = self._history.decisions, self._asking.known([call.id for call in calls])
         for call in sorted(calls, key=lambda call: decided[call.id] is None):
             self._decide(call)
             decision = decided[call.id]
@@ -472,6 +471,7 @@ class Steps:
         self._asides.over(call_id)
         self._positions.pop(call_id, None)
         self._history.dropped(call_id)
+        self._asking.dropped(call_id)
         self._loop.call_soon_threadsafe(self._flight.drop, call_id)
 
     def _finished(self, step: Finished) -> Finished:

@@ -11,12 +11,12 @@ from fastmcp import Client
 from fastmcp.client.transports import StdioTransport, StreamableHttpTransport
 
 
-def stdio(project, *args):
+def stdio(project, *args, **env):
     return StdioTransport(
         sys.executable,
         ["-m", "oneturn.cli", "serve", *args],
         cwd=str(project.folder),
-        env=project.environment(),
+        env=project.environment(**env),
         keep_alive=False,
         log_file=project.folder / "stderr.txt",
     )

@@ -310,7 +310,7 @@ def test_a_change_made_by_one_is_never_seen_by_another() -> None:
 
 
 def test_every_guard_comes_before_the_cache() -> None:
-    assert [name for name, _ in Desk().gate.guards] == ["scope", "arguments", "budgets", "cache"]
+    assert [name for name, _ in Desk().gate.guards] == ["scope", "arguments", "reuse", "budgets", "cache"]
 
 
 def test_who_may_not_call_gets_no_cached_answer() -> None:

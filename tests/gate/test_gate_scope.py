@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oneturn.gate import Allowed, Context, Gate, Refused
+from oneturn.gate.approval import ApprovalGuard
 from oneturn.gate.base import Budget
 from oneturn.tools.scope import Allow, Scope
 from oneturn.types import Call, Limits, Tool
@@ -120,4 +121,6 @@ def test_refused_calls_are_not_counted() -> None:
 
 
 def test_the_order_of_the_guards_is_fixed() -> None:
-    assert [name for name, _ in Gate().guards] == ["scope", "arguments", "budgets"]
+    assert [name for name, _ in Gate().guards] == ["scope", "arguments", "reuse", "budgets"]
+    asking = Gate(approval=ApprovalGuard())
+    assert [name for name, _ in asking.guards] == ["scope", "arguments", "reuse", "approval", "budgets"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import resource
+import select
 import shlex
 import signal
 import stat
@@ -22,6 +24,8 @@ import pytest
 from oneturn.errors import SandboxUnavailable, SessionLost
 from oneturn.sandbox import monty_jail
 from oneturn.sandbox.jail import bubblewrap
+from oneturn.sandbox.jail.bubblewrap import Root, command
+from oneturn.sandbox.jail.spec import interpreter
 from oneturn.sandbox.monty import MontySandbox
 from oneturn.sandbox.monty_jail import WorkerJail
 from oneturn.testing.steps import finish, script, until_blocked
@@ -273,3 +277,32 @@ def test_a_session_in_the_jail_keeps_and_loses_its_variables(jail: MontySandbox)
     run.close()
     with pytest.raises(SessionLost, match=r"0\.1 s"):
         session.open(LIMITS, 1)
+
+
+def test_a_worker_that_is_killed_while_it_starts_leaves_nothing_behind() -> None:
+    python = interpreter()
+    line = command(
+        Root((python.executable, *python.library, *python.shared)),
+        [
+            python.executable,
+            "-I",
+            "-S",
+            "-B",
+            "-c",
+            "print('here', flush=True); import sys; sys.stdin.read()",
+        ],
+    )
+    chance = random.Random(3)
+    for _ in range(40):
+        with subprocess.Popen(
+            line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as root:
+            time.sleep(chance.uniform(0.02, 0.12))
+            root.kill()
+            # The pipe ends when nobody is left who could write to it.
+            until = time.monotonic() + 20
+            while select.select([root.stdout], [], [], max(0.0, until - time.monotonic()))[0]:
+                if not os.read(root.stdout.fileno(), 100):
+                    break
+            else:
+                pytest.fail("something of it is still there")

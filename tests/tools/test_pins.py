@@ -55,6 +55,7 @@ def listed(catalog: Catalog, *tools: Tool, source: str = "bank") -> Catalog:
         changed(notes=("slow",)),
         changed(examples=("await pay()",)),
         changed(labels=("money",)),
+        changed(idempotent=True),
         changed(name="PAY"),
     ],
 )

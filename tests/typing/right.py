@@ -3,7 +3,23 @@
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, assert_type
 
-from oneturn import Blob, CallRecord, CodeMode, Effect, Limits, Outcome, ScriptError, Tool, ToolError
+from oneturn import (
+    Approval,
+    Approver,
+    Blob,
+    CallInfo,
+    CallRecord,
+    CodeMode,
+    Decision,
+    Effect,
+    Grant,
+    Limits,
+    Outcome,
+    ScriptError,
+    Tool,
+    ToolError,
+    current_call,
+)
 
 app = CodeMode(
     "shop",
@@ -22,6 +38,28 @@ def bare(a: int, b: str = "") -> float:
 @app.tool(namespace="shop", effect="write", timeout=5)
 async def with_options(item: str) -> Blob:
     raise ToolError("sold out")
+
+
+@app.tool(effect="write", idempotent=True, approval=True)
+def asks_for_its_key() -> str:
+    assert_type(current_call(), CallInfo)
+    return current_call().idempotency_key
+
+
+async def agrees(approvals: Sequence[Approval]) -> list[Decision | None]:
+    bounds = {"properties": {"to": {"const": "ada"}}}
+    return [
+        Decision(True, "ada", grant=Grant(3, bounds)) if each.effect == "write" else None
+        for each in approvals
+    ]
+
+
+async def approvals() -> None:
+    asked: Approver = agrees
+    careful = CodeMode(approve="writes", approvals={"shop.*": True}, approver=asked, journal="runs.db")
+    outcome = await careful.execute("1", approver=agrees)
+    assert_type(outcome.pending, tuple[Approval, ...])
+    assert_type(await careful.resume(outcome.run_id), Outcome)
 
 
 def keeps_the_type_of_functions() -> Callable[[str], Coroutine[Any, Any, Blob]]:

@@ -64,19 +64,20 @@ class ApprovalGuard:
         tool, arguments = request.tool, request.arguments
         assert tool is not None, "the scope guard comes first"
         assert arguments is not None, "and the arguments guard second"
-        if not self.needed(tool):
+        call_id, consent = request.call.id, context.consent
+        if call_id in consent.approved:
             return request
-        consent = context.consent
-        if request.call.id in consent.approved:
-            return request
-        if consent.take_grant(tool, arguments):
-            return Request(request.call, tool, arguments, granted=True)
-        if consent.denials >= DENIALS:
+        if call_id not in consent.decided:
+            if not self.needed(tool):
+                return request
+            if consent.take_grant(tool, arguments):
+                return Request(request.call, tool, arguments, granted=True)
+        if call_id not in consent.asked and consent.denials >= DENIALS:
             return Failure(
                 "PermissionError",
                 f"{tool.name} needs approval, and {consent.denials} calls of this run were denied already",
             )
-        if consent.waiting >= MOST:
+        if call_id not in consent.asked and consent.waiting >= MOST:
             return Failure("PermissionError", f"{MOST} calls of this run wait for approval already")
         consent.waiting += 1
         return Asked(request.call, tool, arguments)

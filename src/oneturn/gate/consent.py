@@ -35,6 +35,10 @@ class Consent:
 
     approved: set[int] = field(default_factory=set)
     """Calls that are on their way through the gate with the arguments that were agreed to."""
+    asked: set[int] = field(default_factory=set)
+    """Calls that people were asked about before the run was put aside."""
+    decided: set[int] = field(default_factory=set)
+    """Those of them that somebody decided about: their word is all that counts, whatever else would do."""
     denials: int = 0
     waiting: int = 0
     _grants: list[_Granted] = field(default_factory=list)
@@ -55,3 +59,9 @@ class Consent:
                 granted.left -= 1
                 return True
         return False
+
+    def end_grants(self, tool: Tool) -> None:
+        """No grant for this tool is good for anything any more."""
+        for granted in self._grants:
+            if granted.tool is tool:
+                granted.left = 0

@@ -44,7 +44,9 @@ class Reuse:
 
     def find(self, tool: Tool, arguments: Mapping[str, Any]) -> PastCall | None:
         """The call of the earlier run that this one is, used up with it; None when there is none."""
-        key = (tool.name, self._pin(tool), fingerprint(arguments))
+        return self._find((tool.name, self._pin(tool), fingerprint(arguments)))
+
+    def _find(self, key: _Key) -> PastCall | None:
         writes = self._writes.get(key)
         if self._is_equal:
             past = self._in_order.popleft() if self._in_order else None
@@ -62,9 +64,12 @@ class Reuse:
     def pass_over(self, calls: Collection[PastCall], tool: Callable[[str], Tool | None]) -> None:
         """Use up what these calls, of a run that is taken up again, have used up before."""
         for call in sorted(calls, key=lambda call: call.id):
-            known = tool(call.tool)
-            if known is not None and call.verdict != "refused" and call.answer is not None:
-                self.find(known, call.arguments)
+            if call.verdict == "asked" and call.answer is None:
+                self._is_equal = False  # it was not answered from the record; it is looked for again
+            elif call.verdict == "reused" and call.answer is None:
+                continue  # so is this one
+            elif tool(call.tool) is not None and call.verdict != "refused":
+                self._find(_key(call))
 
 
 def reuse(request: Request, context: Context) -> Request | Cached | Asked:

@@ -82,8 +82,12 @@ class Past:
 
     @property
     def is_masked(self) -> bool:
-        """Whether answers that the script was given are not on record as they were."""
-        return self._masked or any(self.calls[each].is_masked for each in self.given if each in self.calls)
+        """Whether the script, or answers that it was given, are not on record as they were."""
+        return (
+            self._masked
+            or "redacted" in self.began
+            or any(self.calls[each].is_masked for each in self.given if each in self.calls)
+        )
 
     @property
     def made(self) -> list[PastCall]:
@@ -108,10 +112,10 @@ class Past:
         for event in events[1:]:
             past._add(event, lines)
             if "used" in event.body:
-                used, since = event.body["used"], event.at
+                past.used = used = event.body["used"]
+                since = event.at
             elif event.kind != "waiting":  # time that had gone by when the host went away
                 past.used = used + max(0.0, event.at - since)
-            past.used = max(past.used, used)
         return past
 
     def _add(self, event: Event, lines: Sequence[str]) -> None:

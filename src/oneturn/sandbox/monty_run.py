@@ -33,6 +33,7 @@ _SLEEPS = ("time.sleep", "asyncio.sleep")
 _MAX_URANDOM = 1 << 20
 # A script may look up names and read the clock freely within its deadline; this only stops floods.
 _SUSPENSIONS = 1_000_000
+_STARTS = 4  # workers that are tried for one run
 _LINE = 500  # characters of a source line in a position
 _STALLED = "asyncio scheduler stalled"  # what Monty says of an await that nothing will ever answer
 
@@ -138,14 +139,14 @@ class MontyRun:
         session.feed_run(snippet)
 
     def _checkout(self) -> monty.MontySession:
-        try:
-            session = self._entered()
-        except monty.MontyError:
-            # The idle worker had died. Nothing has run yet, so another one may be tried.
+        for left in reversed(range(_STARTS)):
             try:
                 session = self._entered()
+                break
             except monty.MontyError as error:
-                raise SandboxError(f"No sandbox worker could be started: {error}.") from error
+                # The worker had died, or did just now. Nothing has run yet, so another one may be tried.
+                if not left:
+                    raise SandboxError(f"No sandbox worker could be started: {error}.") from error
         with self._lock:
             self._session, self._pid = session, session.worker_pid
             killed = self._killed

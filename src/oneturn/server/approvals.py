@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from fastmcp import FastMCP
 from fastmcp.server.auth import AccessToken
@@ -22,8 +22,10 @@ from ..journal.approvals import Filed
 from ..journal.rows import ApprovalStatus
 from ..types import Decision
 from .calls import identity
-from .webhook import Messenger
 from .word import Word, checked
+
+if TYPE_CHECKING:
+    from .webhook import Messenger
 
 SCOPE = "oneturn.approve"
 """What a login's token must have in its scopes."""

@@ -7,11 +7,14 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from ..app import CodeMode
 from ..errors import JournalError, OneturnError, RunBusy, SandboxBusy, SourceError
 from ..journal.rows import RunRow
-from .webhook import Messenger
+
+if TYPE_CHECKING:
+    from .webhook import Messenger
 
 log = logging.getLogger("oneturn.server")
 

@@ -114,7 +114,7 @@ class Messenger:
             DecisionRefused: A message with this id was read already.
         """
         try:
-            self._signer.verify(body, dict(headers), json_parse=False)
+            self._signer.verify(body, dict(headers))
         except Exception:  # the library raises many kinds for what is malformed
             raise PermissionError(
                 "The message is not signed with the webhook's secret, or not fresh."

@@ -23,11 +23,12 @@ import select
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 _PARENT_DEATH_SIGNAL = 1
 _FIRST_TO_GO = b"1000"  # when the machine runs out of memory
-_NEW_MOUNTS = 0x20000
+_NEW_MOUNTS, _NEW_USERS, _NEW_PROCESSES = 0x20000, 0x10000000, 0x20000000
 _BIND, _EVERYTHING_BELOW, _PRIVATE = 0x1000, 0x4000, 0x40000
 _STAGE = "/tmp"  # noqa: S108  there is one on every machine, and only this process sees it covered
 
@@ -38,12 +39,29 @@ def main(plan: Mapping[str, Any], arguments: Sequence[str]) -> None:
     _forget(plan["loud"])
     # A host that has gone already is no harm: the program finds its input closed before it got any.
     host = os.pidfd_open(os.getppid())
-    watcher = os.getpid()
+    watcher = os.pidfd_open(os.getpid())
+    _bind_together()
     child = os.fork()
     if child == 0:
         os.close(host)
         _enter(plan, watcher, arguments)
+    os.close(watcher)
     _watch(host, child)
+
+
+def _bind_together() -> None:
+    """What is forked from now on lives in a namespace of processes of its own that ends with its first one.
+
+    bwrap starts a child and then tells it to end with bwrap. Killed in between, it would leave that child
+    behind for ever, waiting for a word from it. Where no such namespace can be had bwrap will say so itself.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    user, group = os.getuid(), os.getgid()
+    if libc.unshare(_NEW_PROCESSES) == 0 or libc.unshare(_NEW_USERS | _NEW_PROCESSES) != 0:
+        return
+    same = {"setgroups": "deny", "uid_map": f"{user} {user} 1", "gid_map": f"{group} {group} 1"}
+    for name, said in same.items():
+        Path(f"/proc/self/{name}").write_text(said, encoding="ascii")
 
 
 def _join(groups: Sequence[str]) -> None:
@@ -166,8 +184,11 @@ def _drop(user: int) -> None:
 
 
 def _die_with(parent: int) -> None:
+    """End when the process of this descriptor does."""
     ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it died before we asked
+    ended = select.poll()
+    ended.register(parent, select.POLLIN)
+    if ended.poll(0):  # before we asked
         sys.exit(1)
 
 
