@@ -16,7 +16,7 @@ from .synchronous import Synchronous
 from .toolbox import Toolbox
 from .tools.catalog import Catalog
 from .tools.function import FunctionSource
-from .tools.scope import Allow, AllowLike, Scope, allow_from_env, patterns
+from .tools.scope import Allow, AllowLike, Scope, allow_from_env
 from .types import (
     ApprovalMode,
     CacheRule,
@@ -162,7 +162,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
         )
         Synchronous.__init__(self)
         Toolbox.__init__(self, self._make_catalog(), FunctionSource(self.limits))
-        self._views: dict[tuple[int, Allow], View] = {}
+        self._views: dict[tuple[int, tuple[Allow, ...]], View] = {}
         self._checker: Checker | None = None
         self._shapes: Shapes | None = None
         self._embedder: Embedder | None = None
@@ -259,35 +259,26 @@ class CodeMode(Runs, Synchronous, Toolbox):
                 await self._sources.close()
                 raise SourceError(" ".join(self.problems.values()))
             try:
-                self._runtime = self._make_runtime()
+                self._runtime = await self._make_runtime()
             except BaseException:
                 await self._sources.close()
                 raise
             self._loop = asyncio.get_running_loop()
 
-    def _make_runtime(self) -> Runtime:
-        from .gate import Dispatcher, Redactor
+    async def _make_runtime(self) -> Runtime:
+        from .assembly import runtime_of
         from .gate.cache import ResultCache
-        from .journal.artifacts import ArtifactStore
-        from .runtime import Runtime
-        from .tiers import router_of
 
         options = self._options
         self._cache = ResultCache(options.cache) if options.cache else None
-        redactor = Redactor(self._sources.secrets())
-        journal = options.open_journal(redactor if redactor.knows else None)
-        return Runtime(
-            router=router_of(options),
-            dispatcher=Dispatcher(redactor, options.tool_timeout, self.shapes),
-            sources=self._sources.get,
-            artifacts=ArtifactStore(shelf=journal.artifacts if journal is not None else None),
-            runs=options.runs,
+        # In a thread, because a journal elsewhere may take its time to answer.
+        return await asyncio.to_thread(
+            runtime_of,
+            options,
             cache=self._cache,
-            journal=journal,
-            approval=options.approval_guard(os.environ.get("ONETURN_AUTO_APPROVE")),
-            approver=options.approver,
-            approval_timeout=options.approval_timeout,
-            telemetry=options.open_telemetry(),
+            sources=self._sources.get,
+            secrets=self._sources.secrets(),
+            shapes=self.shapes,
         )
 
     async def _opened(self) -> Runtime:
@@ -374,7 +365,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
             sandbox,
             session,
             seed,
-            patterns(allow),
+            self._reach(allow),
             approver,
             retry_of,
         )
@@ -402,7 +393,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
             view=self.view(allow),
             limits=limits_for(self.limits, timeout),
             caller=caller,
-            allow=patterns(allow),
+            allow=self._reach(allow),
             approver=approver,
         )
 
@@ -419,21 +410,25 @@ class CodeMode(Runs, Synchronous, Toolbox):
         await self._opened()
         return await asyncio.to_thread(self.view(allow).check_code, code, self._options.importable)
 
-    def view(self, allow: AllowLike = "*") -> View:
-        """What a caller with this allow-list can see. Cached until the catalog changes."""
+    def view(self, allow: AllowLike = "*", *more: AllowLike) -> View:
+        """What a caller with all of these allow-lists can see. Cached until the catalog changes."""
         from .view import View
 
         catalog = self.catalog
-        narrowed = Allow.of(allow)
+        narrowed = tuple(map(Allow.of, (allow, *more)))
         key = (catalog.version, narrowed)
         known = self._views.get(key)
         if known is None:
-            scope = Scope(catalog.tools, [*self._allow, narrowed], catalog)
+            scope = Scope(catalog.tools, [*self._allow, *narrowed], catalog)
             outdated = any(version != catalog.version for version, _ in self._views)
             if outdated or len(self._views) >= _VIEWS:
                 self._views.clear()
             known = self._views[key] = View(scope, self._whole_index(), self._checks(), self.shapes)
         return known
+
+    def _reach(self, allow: AllowLike) -> tuple[tuple[str, ...], ...]:
+        """All allow-lists that hold for a run: it has no more when it is taken up by somebody else."""
+        return tuple(each.patterns for each in (*self._allow, Allow.of(allow)))
 
     def _whole_index(self) -> SearchIndex:
         """The search index of the whole catalog; every view narrows it to its scope."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -161,7 +162,7 @@ class History:
             {
                 "code": order.code,
                 "caller": order.caller,
-                "allow": list(order.allow),
+                "allow": order.allow,
                 "limits": _limits_body(order.limits),
                 "seed": seed,
                 "session": order.session,
@@ -215,8 +216,9 @@ class History:
         """The run is put aside until somebody decides; durable when this returns. Raises JournalError."""
         if self._recording is None:
             return
+        now = time.time()  # those that wait together were asked for together
         for approval in approvals:
-            self._recording.ask(approval)
+            self._recording.ask(approval, now)
         self._recording.is_now("waiting", {"waits": len(approvals)})
         self._recording.note("waiting", {"calls": [approval.call_id for approval in approvals]})
         self._recording.sync()

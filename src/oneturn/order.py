@@ -101,8 +101,8 @@ class Order:
     """Whose variables it sees and leaves; none when empty."""
     seed: int | None = None
     """What its randomness comes from; drawn when not given."""
-    allow: tuple[str, ...] = ("*",)
-    """The allow-list `view` was made for: on record, so that the run can be taken up again."""
+    allow: tuple[tuple[str, ...], ...] = (("*",),)
+    """The allow-lists that hold, `view`'s and the app's: on record, for whoever takes the run up again."""
     approver: Approver | None = None
     """Is asked for a person's word; the runtime's own when there is none."""
     retry_of: str = ""
@@ -119,7 +119,7 @@ class Order:
             began["sandbox"],
             began["session"],
             began["seed"],
-            tuple(began["allow"]),
+            tuple(map(tuple, began["allow"])),
             approver,
             began["retry_of"],
         )

@@ -6,6 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from .gate.consent import check_grant
+
 if TYPE_CHECKING:
     from .journal.approvals import Filed
     from .journal.artifacts import Artifact
@@ -29,8 +31,8 @@ class Runs(ABC):
     async def _opened(self) -> Runtime: ...
 
     @abstractmethod
-    def view(self, allow: AllowLike = "*") -> View:
-        """What a caller with this allow-list can see."""
+    def view(self, allow: AllowLike = "*", *more: AllowLike) -> View:
+        """What a caller with all of these allow-lists can see."""
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -82,9 +84,12 @@ class Runs(ABC):
         """Decide about a call that waits; `resume` then goes on with its run.
 
         Raises:
-            DecisionRefused: It is decided or expired already, or whoever decides made the run.
+            DecisionRefused: It is decided or expired already, whoever decides made the run, or the bounds
+                of the grant are no JSON Schema that can be used.
             JournalError: This app keeps no journal, or it took nothing.
         """
+        if decision.grant is not None:
+            check_grant(decision.grant)
         journal = (await self._opened()).journal
         return await asyncio.to_thread(journal.approvals.decide, approval_id, decision)
 

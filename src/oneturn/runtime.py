@@ -121,7 +121,7 @@ class Runtime:
         run_id: str,
         *,
         caller: str,
-        view_of: Callable[[tuple[str, ...]], View],
+        view_of: Callable[..., View],
         approver: Approver | None = None,
     ) -> Outcome:
         """Go on with a run that was interrupted; the outcome of one that is over is what is on record.
@@ -129,7 +129,7 @@ class Runtime:
         Args:
             run_id: The run.
             caller: Whose it must be.
-            view_of: What an allow-list lets its caller see.
+            view_of: What allow-lists let its caller see.
             approver: As for `execute`.
 
         Raises:
@@ -154,7 +154,7 @@ class Runtime:
                     return replace(outcome_of(run_id, past), pending=pending)
             recording, events = await asyncio.to_thread(journal.take, run_id, caller=caller)
             past = Past.of(events)
-            order = Order.of(past.began, view_of(tuple(past.began["allow"])), approver)
+            order = Order.of(past.began, view_of(*past.began["allow"]), approver)
             reuse = await self._reuse(order) if order.retry_of else None
             drive = Drive(self.parts, order, (recording, past), reuse)
             return await self._drive(drive)
@@ -192,7 +192,7 @@ class Runtime:
         view: View,
         limits: Limits,
         caller: str,
-        allow: tuple[str, ...] = ("*",),
+        allow: tuple[tuple[str, ...], ...] = (("*",),),
         approver: Approver | None = None,
     ) -> Outcome:
         """Make one call without a script, through the same gate; a run of one call. Raises as `execute`.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from oneturn.errors import DecisionRefused
 from oneturn.types import Grant, Tool
 
 from .schemas import Schema
@@ -44,13 +45,8 @@ class Consent:
     _grants: list[_Granted] = field(default_factory=list)
 
     def add(self, tool: Tool, grant: Grant) -> None:
-        """Put a grant in force. Raises ValueError when its bounds are no schema that can be used."""
-        try:
-            fits = Schema(grant.arguments)
-        except Exception as error:
-            reason = str(error).partition("\n")[0][:200]
-            raise ValueError(f"the bounds of the grant are no usable JSON Schema: {reason}") from error
-        self._grants.append(_Granted(tool, grant.calls, fits))
+        """Put a grant in force. Raises DecisionRefused as `check_grant` does."""
+        self._grants.append(_Granted(tool, grant.calls, check_grant(grant)))
 
     def take_grant(self, tool: Tool, arguments: Mapping[str, Any]) -> bool:
         """Use up one call of a grant that covers this one."""
@@ -65,3 +61,12 @@ class Consent:
         for granted in self._grants:
             if granted.tool is tool:
                 granted.left = 0
+
+
+def check_grant(grant: Grant) -> Schema:
+    """The bounds of a grant, ready for use. Raises DecisionRefused when they are no usable JSON Schema."""
+    try:
+        return Schema(grant.arguments)
+    except Exception as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise DecisionRefused(f"The bounds of the grant are no usable JSON Schema: {reason}.") from error

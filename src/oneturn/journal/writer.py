@@ -23,7 +23,7 @@ from oneturn.types import Approval, RunStatus
 from . import owners
 from .approvals import Approvals, approval_body, approval_data
 from .chain import first_bad, seal, start_of
-from .events import Event, EventKind, encode, fingerprint
+from .events import Event, EventKind, decode, encode, fingerprint
 from .kept import KeptArtifacts
 from .reading import blob_data, read_event, row_data
 from .redaction import Fields
@@ -364,16 +364,18 @@ class Recording:
             self.size += size
         self._journal.noted(self, size)
 
-    def ask(self, approval: Approval) -> None:
-        """Add an approval that is waited for; it becomes durable with what is noted so far."""
-        fields = self._journal.fields
+    def ask(self, approval: Approval, at: float) -> None:
+        """Add an approval that is waited for since `at`; it becomes durable with what is noted so far."""
+        fields, clean = self._journal.fields, self._journal.clean
         body = approval_body(approval)
         request = encode(fields.hidden(body) if fields is not None else body)
+        if clean is not None and clean.is_in(request.decode()):
+            request = encode(clean.cleaned(decode(request)))
         if self.key is not None:
             request = self.key.seal(request, approval_data(approval.id))
         row = ApprovalRow(
             approval.id, self.run, approval.call_id, approval.caller, approval.tool, "pending",
-            time.time(), approval.expires, request,
+            at, approval.expires, request,
         )  # fmt: skip
         with self._lock:
             self._asks.append(row)

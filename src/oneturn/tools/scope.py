@@ -43,6 +43,8 @@ class Allow:
 
     names: frozenset[str] = frozenset()
     globs: tuple[re.Pattern[str], ...] = ()
+    patterns: tuple[str, ...] = ()
+    """As they were given: what `of` makes the same list of."""
 
     @classmethod
     def of(cls, patterns: AllowLike) -> Allow:
@@ -63,18 +65,12 @@ class Allow:
         return cls(
             frozenset(entry for entry in cleaned if not _GLOB.search(entry)),
             tuple(re.compile(fnmatch.translate(glob)) for glob in globs),
+            tuple(sorted(set(cleaned))),
         )
 
     def matches(self, name: str) -> bool:
         """Whether this list allows the tool of this dotted name."""
         return name in self.names or any(glob.match(name) for glob in self.globs)
-
-
-def patterns(allow: AllowLike) -> tuple[str, ...]:
-    """An allow-list as it was given, in a form that can be kept: `Allow.of` makes the same of it."""
-    if allow is None:
-        return ()
-    return (allow,) if isinstance(allow, str) else tuple(allow)
 
 
 def _clean(entry: object) -> str:
