@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from .errors import DecisionRefused
 from .gate import Asked, Context
 from .history import History
 from .journal.approvals import EXPIRED
@@ -163,7 +164,7 @@ class Asking:
     def _grant(self, tool: Tool, grant: Grant) -> None:
         try:
             self._context.consent.add(tool, grant)
-        except ValueError as error:
+        except DecisionRefused as error:
             log.warning("A grant for %s in %s allows nothing: %s", tool.name, self._run_id, error)
 
 

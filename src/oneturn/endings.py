@@ -101,6 +101,7 @@ def outcome_of(run_id: str, past: Past) -> Outcome:
         seed=began["seed"],
         session=began["session"],
         retry_of=began["retry_of"],
+        recorded=True,
     )
 
 

@@ -56,6 +56,11 @@ class History:
         self._unsynced = False
         self.is_live = past is None
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the run is noted anywhere."""
+        return self._recording is not None
+
     # --- from the record
 
     def known(self, call: Call, tool: Callable[[str], Tool | None]) -> PastCall | None:
@@ -323,7 +328,7 @@ class History:
         }
         changed = {call.id for call in outcome.calls if call.effect != "read"}
         self._unsynced = self._unsynced or any(entry[0] in changed for entry in late)
-        self._recording.is_now(outcome.status, _about(outcome))
+        self._recording.is_now(outcome.status, _about(outcome, is_plain=self._recording.key is None))
         try:
             self._recording.note("ended", body)
         except JournalError as error:  # the outcome is not lost with it
@@ -396,11 +401,12 @@ def _call_state(call: CallRecord) -> list[Any]:
     return [call.id, call.status, round(call.seconds, 6), call.error]
 
 
-def _about(outcome: Outcome) -> dict[str, Any]:
-    """A run in one line of a list."""
+def _about(outcome: Outcome, *, is_plain: bool) -> dict[str, Any]:
+    """A run in one line of a list, which is never encrypted."""
     about: dict[str, Any] = {"calls": len(outcome.calls), "seconds": round(outcome.seconds, 3)}
     if outcome.sandbox:
         about["sandbox"] = outcome.sandbox
     if outcome.error is not None:
-        about["error"] = f"{outcome.error.kind}: {outcome.error.message}"[:200]
+        error = outcome.error
+        about["error"] = f"{error.kind}: {error.message}"[:200] if is_plain else error.kind
     return about

@@ -15,11 +15,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from .approval_text import waiting_data, waiting_text
 from .manifest import names_text, namespaces_text
+from .telling import ERROR_CHARS, calls_text, line, may_retry, short, visible
 from .tokens import count, cut
 from .tools.scope import Scope
 from .tools.search import SearchResult
@@ -39,19 +39,9 @@ _WHERE_TOKENS = 300  # of a search without a match
 _MANIFEST_TOKENS = 140
 _DESCRIPTION_CHARS = 100
 _SOURCE_CHARS = 200
-_CALL_ERROR_CHARS = 120
-_CALL_GROUPS = 20
 _WARNINGS = 3
 _INLINE_BYTES = 1_000
 _SPELLED_OUT = 200_000  # characters of a value that are looked at; many times what is ever shown
-# Controls but \n and \t, surrogates, and what Unicode draws as nothing. Emoji and some scripts need the
-# joiners and the emoji selector, so those stay, but not in runs long enough to carry a hidden text.
-_HIDDEN = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f"
-    r"\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb"
-    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
-    r"|(?<=[\u200c\u200d\ufe0f]{2})[\u200c\u200d\ufe0f]+"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +90,12 @@ Run one async Python script that calls tools. Put the whole job in one script: l
 joins belong in it, not in further turns.
 
 - Call: `await tools.github.create_issue(title="x")`. In parallel: `await asyncio.gather(...)`.
-- Results are plain Python values (dict, list, str, number, None, bytes), never JSON text. Check
-  shapes with get_tool_info instead of guessing.
+- Results are plain Python values, never JSON text; get_tool_info tells their shape.
 - You see the value of the script (its last expression, a top-level `return x`, or `final_answer(x)`)
-  and what it prints. Both are cut when long: return what you need, not everything.
+  and what it prints. Both are cut when long: return what you need.
 - A tool that fails raises ToolError; catch it to go on without it.
-- After an error, calls already made stay made: never repeat a write that is listed as done.
+- After an error, calls already made stay made: correct the script, pass retry_of=<run id>, and
+  nothing that is done is done again.
 - No files, network, environment or processes. {python}
 - Also there: `runtime.search_tools(query)`, `runtime.get_tool_info(name)`.
 
@@ -193,7 +183,7 @@ def _found(tool: Tool, detail: Detail, full: Callable[[Tool], str]) -> str:
         text = full(tool)
         if len(text) <= _FULL_TOKENS * 8 and count(text) <= _FULL_TOKENS:
             return text
-    about = _short(_first_sentence(tool), _DESCRIPTION_CHARS)
+    about = short(_first_sentence(tool), _DESCRIPTION_CHARS)
     comment = f"  # {tool.effect}: {about}" if about else f"  # {tool.effect}"
     longer = " (the rest is long: get_tool_info shows it)" if detail == "full" else ""
     line = f"{signature(tool)}{comment}{longer}"
@@ -205,10 +195,6 @@ def _found(tool: Tool, detail: Detail, full: Callable[[Tool], str]) -> str:
 def _first_sentence(tool: Tool) -> str:
     paragraph = tool.description.strip()[: _DESCRIPTION_CHARS * 10].partition("\n\n")[0]
     return re.split(r"(?<=[.!?])\s", one_line(paragraph, len(paragraph), own_name(tool)), maxsplit=1)[0]
-
-
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def outcome_text(outcome: Outcome, max_tokens: int = 4_000) -> str:
@@ -226,9 +212,9 @@ def outcome_text(outcome: Outcome, max_tokens: int = 4_000) -> str:
     before = waiting_text(outcome, max_tokens // 2) if outcome.status == "waiting" else ""
     if not outcome.ok and not before:
         before = _error_text(outcome, max_tokens // 4)
-    calls = _calls_text(outcome, max_tokens // 4)
+    calls = calls_text(outcome, max_tokens // 4)
     value = _value_text(outcome.value) if outcome.ok or outcome.value is not None else ""
-    prints = _visible(outcome.prints).rstrip("\n")
+    prints = visible(outcome.prints).rstrip("\n")
     dropped = _dropped(outcome)
     room = max_tokens - sum(count(part) for part in (before, calls, dropped)) - _SPARE
     value, prints = _share(value, prints, room)
@@ -257,71 +243,24 @@ def _error_of(outcome: Outcome) -> ScriptError:
 
 def _error_text(outcome: Outcome, max_tokens: int) -> str:
     error = _error_of(outcome)
-    message = _visible(f"{error.kind}: {error.message}")
+    message = visible(f"{error.kind}: {error.message}")
     lines = [cut(message, max_tokens // 2, "message", "catch the error to read a slice of it")]
     if error.position is not None:
         where = f"line {error.position.line}, column {error.position.column}"
-        source = _line(error.position.source, _SOURCE_CHARS)
+        source = line(error.position.source, _SOURCE_CHARS)
         lines.append(f"{where}: {source}" if source else where)
     if error.hint:
-        lines.append(cut(f"hint: {_visible(error.hint)}", max_tokens // 2, "hint"))
-    lines += [f"warned before the run: {line}" for line in _warnings(outcome)]
+        lines.append(cut(f"hint: {visible(error.hint)}", max_tokens // 2, "hint"))
+    lines += [f"warned before the run: {each}" for each in _warnings(outcome)]
     return "\n".join(lines)
 
 
 def _warnings(outcome: Outcome) -> list[str]:
     """What the check before a run that failed had warned of: it may well be why."""
     return [
-        f"line {each.position.line}: {_line(each.message, _CALL_ERROR_CHARS)}"
+        f"line {each.position.line}: {line(each.message, ERROR_CHARS)}"
         for each in outcome.warnings[:_WARNINGS]
     ]
-
-
-def _calls_text(outcome: Outcome, max_tokens: int) -> str:
-    """The calls worth telling: those that did not go well, and after a failure all of them."""
-    done = [call for call in outcome.calls if call.status == "ok"]
-    troubled = [call for call in outcome.calls if call.status in ("failed", "unknown")]
-    not_made = [call for call in outcome.calls if call.status in ("refused", "cancelled")]
-    writes = [call for call in done + troubled if call.effect != "read"]
-    lines = []
-    if done and not outcome.ok:
-        lines.append(f"already done: {_grouped(done)}")
-    if troubled:
-        lines.append(f"did not succeed: {_grouped(troubled)}")
-    if not_made:
-        why = " (cancelled calls were never awaited)" if outcome.ok and _any(not_made, "cancelled") else ""
-        lines.append(f"not done: {_grouped(not_made)}{why}")
-    lines = [cut(line, max_tokens // 2, "list of calls", "the first and last are shown") for line in lines]
-    if not outcome.ok and _any(writes, "ok"):
-        lines.append("Writes that are done are not undone: do not repeat them, go on from what they did.")
-    if _any(writes, "unknown"):
-        lines.append("Calls marked unknown may or may not have taken effect: check before repeating them.")
-    return "\n".join(lines)
-
-
-def _any(calls: Sequence[CallRecord], status: str) -> bool:
-    return any(call.status == status for call in calls)
-
-
-def _grouped(calls: Sequence[CallRecord]) -> str:
-    """Calls in a line, equal ones counted; when there are too many kinds, reads are left out first."""
-    groups = Counter(_entry(call) for call in calls)
-    risky = {_entry(call) for call in calls if call.effect != "read"}
-    kept = sorted(groups, key=lambda entry: entry not in risky)[:_CALL_GROUPS]
-    shown = [
-        f"{entry} ×{groups[entry]:,}" if groups[entry] > 1 else entry for entry in groups if entry in kept
-    ]
-    left_out = len(calls) - sum(groups[entry] for entry in kept)
-    return "; ".join(shown) + (f"; and {left_out:,} more calls" if left_out else "")
-
-
-def _entry(call: CallRecord) -> str:
-    tool = _line(call.tool, _CALL_ERROR_CHARS)
-    if call.effect == "read" and call.status == "ok":
-        return f"{tool} (read, cached)" if call.cached else f"{tool} (read)"
-    line = f", line {call.position.line}" if call.position else ""
-    error = f": {_line(call.error, _CALL_ERROR_CHARS)}" if call.error else ""
-    return f"{tool} ({call.effect}, {call.status}{line}{error})"
 
 
 def outcome_data(outcome: Outcome, max_tokens: int = 4_000) -> dict[str, Any]:
@@ -331,9 +270,10 @@ def outcome_data(outcome: Outcome, max_tokens: int = 4_000) -> dict[str, Any]:
     and `warnings` of the check before the run),
     `calls` (tool, effect, status, line; also `cached` when nothing was sent) and `cut` (None, or a
     note for each part that was cut). A run that waits for approval also has `waiting`: its `run_id`,
-    the `number` of calls that wait, the first of them as `calls`, and how to go on as `then`. A value
-    over the budget becomes a text preview of itself. Bytes become their length, with their base64 up to
-    1,000 of them.
+    the `number` of calls that wait, the first of them as `calls`, and how to go on as `then`. One that
+    failed after it changed something has `retry_of`, to be given with the corrected script. A value
+    over the budget becomes a text preview of itself. Bytes become their length, with their base64 up
+    to 1,000 of them.
 
     Args:
         outcome: The outcome of a run.
@@ -343,7 +283,7 @@ def outcome_data(outcome: Outcome, max_tokens: int = 4_000) -> dict[str, Any]:
     value_json = _spell_out(outcome.value)
     whole = len(value_json) < _SPELLED_OUT
     value = _plain(outcome.value) if whole else None
-    full = _Whole(value, _json(value) if whole else value_json, whole, _visible(outcome.prints))
+    full = _Whole(value, _json(value) if whole else value_json, whole, visible(outcome.prints))
     share = max_tokens
     while True:
         data = _data(outcome, full, share)
@@ -368,6 +308,7 @@ def _data(outcome: Outcome, full: _Whole, max_tokens: int) -> dict[str, Any]:
     waits = outcome.status == "waiting"
     waiting = {"waiting": waiting_data(outcome, max_tokens // 4)} if waits else {}
     error = None if outcome.ok or waits else _error_data(outcome, max_tokens // 4)
+    again = {"retry_of": outcome.run_id} if may_retry(outcome) else {}
     calls = _calls_data(outcome.calls, max_tokens // 4)
     if len(calls) < len(outcome.calls):
         notes["calls"] = f"{len(outcome.calls) - len(calls):,} of {len(outcome.calls):,} left out"
@@ -387,6 +328,7 @@ def _data(outcome: Outcome, full: _Whole, max_tokens: int) -> dict[str, Any]:
         "error": error,
         "calls": calls,
         **waiting,
+        **again,
         "cut": notes or None,
     }
 
@@ -395,14 +337,14 @@ def _error_data(outcome: Outcome, max_tokens: int) -> dict[str, Any]:
     error = _error_of(outcome)
     position = error.position
     return {
-        "kind": _line(error.kind, _CALL_ERROR_CHARS),
+        "kind": line(error.kind, ERROR_CHARS),
         "message": cut(
-            _visible(error.message), max_tokens // 2, "message", "catch the error to read a slice of it"
+            visible(error.message), max_tokens // 2, "message", "catch the error to read a slice of it"
         ),
         "line": position.line if position else None,
         "column": position.column if position else None,
-        "source": cut(_line(position.source, _SOURCE_CHARS), max_tokens // 4, "line") if position else "",
-        "hint": cut(_visible(error.hint), max_tokens // 2, "hint"),
+        "source": cut(line(position.source, _SOURCE_CHARS), max_tokens // 4, "line") if position else "",
+        "hint": cut(visible(error.hint), max_tokens // 2, "hint"),
         "warnings": _warnings(outcome),
     }
 
@@ -415,7 +357,7 @@ def _calls_data(calls: Sequence[CallRecord], max_tokens: int) -> list[dict[str, 
     ):
         call = calls[place]
         entry = {
-            "tool": _line(call.tool, _CALL_ERROR_CHARS),
+            "tool": line(call.tool, ERROR_CHARS),
             "effect": call.effect,
             "status": call.status,
             "line": call.position.line if call.position else None,
@@ -429,16 +371,6 @@ def _calls_data(calls: Sequence[CallRecord], max_tokens: int) -> list[dict[str, 
     return [kept[place] for place in sorted(kept)]
 
 
-def _visible(text: str) -> str:
-    """`text` with every character that hides or reorders text spelled out; newlines and tabs stay."""
-    return _HIDDEN.sub(lambda found: encode_basestring_ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
-
-
-def _line(text: str, limit: int) -> str:
-    """`text` as one visible line of at most `limit` characters."""
-    return _short(_visible(" ".join(text.split())), limit)
-
-
 def _value_text(value: Any) -> str:
     if value is None:
         return "None (to return something, end with an expression or `return`)"
@@ -446,8 +378,8 @@ def _value_text(value: Any) -> str:
         return _size_of(value)
     text = value[:_SPELLED_OUT] if isinstance(value, str) else _spell_out(value)
     if len(text) >= _SPELLED_OUT:
-        return f"{_visible(text)}… [only the first {_SPELLED_OUT:,} characters were looked at]"
-    return _visible(text)
+        return f"{visible(text)}… [only the first {_SPELLED_OUT:,} characters were looked at]"
+    return visible(text)
 
 
 def _spell_out(value: Any) -> str:
@@ -483,9 +415,9 @@ def _spelled(value: Any) -> str:
 def _plain(value: Any) -> Any:
     """`value` as JSON data, with hidden characters visible as everywhere else."""
     if isinstance(value, str):
-        return _visible(value)
+        return visible(value)
     if isinstance(value, dict):
-        return {_visible(str(key)): _plain(part) for key, part in value.items()}
+        return {visible(str(key)): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     if isinstance(value, bytes):

@@ -237,6 +237,7 @@ class Runtime:
             calls=(record,),
             seconds=time.monotonic() - began,
             caller=caller,
+            recorded=history.is_recorded,
         )
         if span is not None:
             span.end(outcome)

@@ -167,6 +167,7 @@ class Steps:
             seed=self._seed,
             session=self._order.session,
             retry_of=self._order.retry_of,
+            recorded=self._history.is_recorded,
             pending=self.put_aside,
         )
 

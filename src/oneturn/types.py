@@ -388,6 +388,8 @@ class Outcome:
     """What a run that is `waiting` waits for."""
     retry_of: str = ""
     """The run it retried."""
+    recorded: bool = False
+    """Whether the journal knows it, so that it can be resumed, replayed and retried."""
 
     @property
     def ok(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,8 +75,13 @@ class Shop(Host):
 def crashes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Shop]]:
     """Shops as they would be, had the host died right after each change of the journal."""
     left: list[Shop] = []
+    one_at_a_time = threading.Lock()
 
     def copy() -> None:
+        with one_at_a_time:
+            copy_now()
+
+    def copy_now() -> None:
         folder = shop.folder / f"crash-{len(left)}"
         folder.mkdir()
         with contextlib.suppress(FileNotFoundError):

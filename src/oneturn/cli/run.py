@@ -66,6 +66,14 @@ def run(
     seed: Annotated[
         int | None, typer.Option("--seed", help="What its randomness comes from; drawn when not given.")
     ] = None,
+    retry_of: Annotated[
+        str,
+        typer.Option(
+            "--retry-of",
+            metavar="RUN",
+            help="An earlier run; what it did is taken from its record and not repeated.",
+        ),
+    ] = "",
     as_json: JsonOption = False,
     verbose: Verbose = False,
 ) -> None:
@@ -82,7 +90,7 @@ def run(
         if timeout is not None and timeout > longest:
             note(f"note: --timeout {timeout:g} is cut to {longest:g} s, the app's max_timeout")
         prepared.app.configure(sandbox=sandbox, isolation=isolation)
-        outcome = asyncio.run(_execute(prepared.app, code, timeout, seed, lines=verbose))
+        outcome = asyncio.run(_execute(prepared.app, code, timeout, seed, retry_of, lines=verbose))
         if as_json:
             write_json(outcome_data(outcome))
         else:
@@ -98,11 +106,12 @@ def run(
 
 
 async def _execute(
-    app: CodeMode, code: str, timeout: float | None, seed: int | None, *, lines: bool
+    app: CodeMode, code: str, timeout: float | None, seed: int | None, retry_of: str, *, lines: bool
 ) -> Outcome:
     async with opened(app, lines=lines):
         with interruptible(app):
-            return await app.execute(code, timeout=timeout, seed=seed, approver=approver_of(app))
+            approver = approver_of(app)
+            return await app.execute(code, timeout=timeout, seed=seed, approver=approver, retry_of=retry_of)
 
 
 @contextlib.contextmanager
@@ -211,6 +220,7 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
                 "line": call.position and call.position.line,
                 "error": call.error,
                 "cached": call.cached,
+                "reused": call.reused,
             }
             for call in outcome.calls
         ],
@@ -221,4 +231,5 @@ def outcome_data(outcome: Outcome) -> dict[str, Any]:
         "sandbox": outcome.sandbox,
         "routed": outcome.routed,
         "seed": outcome.seed,
+        "retry_of": outcome.retry_of,
     }

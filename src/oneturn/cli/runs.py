@@ -47,9 +47,7 @@ if TYPE_CHECKING:
     from ..journal.writer import Journal
     from ..types import Outcome
 
-runs = typer.Typer(
-    help="Look at recorded runs, replay them, go on with them, remove them.", no_args_is_help=True
-)
+runs = typer.Typer(help="Look at recorded runs, replay and resume them.", no_args_is_help=True)
 
 _FIRST = 100  # characters of a script or an error in a list
 _ASKED = 1_000  # approvals of one run that are looked at

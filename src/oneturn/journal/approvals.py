@@ -64,10 +64,12 @@ class Approvals:
         """Put a decision on record, once and for all.
 
         Raises:
-            DecisionRefused: It is decided or expired already, or whoever decides made the run.
+            DecisionRefused: It is decided or expired already, whoever decides made the run, or what they
+                decided holds something that must not be on record.
             JournalError: It could not be recorded.
         """
         filed = self.get(approval_id)
+        self._may_be_kept(decision)
         if decision.by == filed.approval.caller:
             raise DecisionRefused(
                 f"{decision.by} made the run that asks; somebody else has to decide about {approval_id}."
@@ -99,6 +101,18 @@ class Approvals:
     def used(self, approval_id: str) -> None:
         """The run has taken the decision."""
         self._journal.store.use(approval_id)
+
+    def _may_be_kept(self, decision: Decision) -> None:
+        """What is masked could not be sent as it was decided, so it is not taken at all."""
+        fields, clean = self._journal.fields, self._journal.clean
+        data = encode(decision_body(decision))
+        edited = decode(data)["arguments"]  # a copy, in which a mask that came along is masked once more
+        if fields is not None and fields.hidden(edited) is not edited:
+            raise DecisionRefused(
+                "The edited arguments hold fields that are redacted; approve the call as it is, or deny it."
+            )
+        if clean is not None and clean.is_in(data.decode()):
+            raise DecisionRefused("The decision holds a secret, which must not be on record; leave it out.")
 
     def _put(self, approval: Approval, status: ApprovalStatus, decision: Decision) -> bool:
         data = encode(decision_body(decision))

@@ -70,14 +70,18 @@ class Calls:
     max_tokens: int
     elicit: bool = True
 
-    async def execute(self, code: str, timeout: float | None, session: str = "") -> ToolResult:
+    async def execute(
+        self, code: str, timeout: float | None, session: str = "", retry_of: str = ""
+    ) -> ToolResult:
         """Run a script."""
         caller = current_caller()
         if session and caller == "http":  # nobody in particular: a session belongs to one connection
             session = f"{get_context().session_id} {session}"
 
         def work(approver: Approver | None) -> Coroutine[Any, Any, Outcome]:
-            return self.app.execute(code, timeout=timeout, caller=caller, session=session, approver=approver)
+            return self.app.execute(
+                code, timeout=timeout, caller=caller, session=session, approver=approver, retry_of=retry_of
+            )
 
         return await self._act(caller, work, self._run_result)
 

@@ -182,8 +182,9 @@ def _execute_code(calls: Calls) -> Callable[..., Any]:
     async def execute_code(
         code: str,
         timeout: Annotated[float | _Null, Field(description="Seconds for the whole run.")] = None,
+        retry_of: str = "",
     ) -> ToolResult:
-        return await calls.execute(code, timeout)
+        return await calls.execute(code, timeout, retry_of=retry_of)
 
     return execute_code
 
@@ -199,8 +200,9 @@ def _execute_in_session(calls: Calls) -> Callable[..., Any]:
                 max_length=100,
             ),
         ] = "",
+        retry_of: str = "",
     ) -> ToolResult:
-        return await calls.execute(code, timeout, session)
+        return await calls.execute(code, timeout, session, retry_of)
 
     return execute_code
 
