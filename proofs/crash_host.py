@@ -36,13 +36,15 @@ from oneturn.journal.rows import Append
 from oneturn.journal.sqlite import SqliteStore
 from oneturn.journal.store import Store
 from oneturn.journal.writer import Journal, Recording
+from oneturn.types import Decision
 
-from .crash_scripts import IDEMPOTENT, SCRIPTS, UNKNOWN, app_of
+from .crash_scripts import IDEMPOTENT, SCRIPTS, TOO_UNSURE, UNKNOWN, app_of
 from .effects import Effect, Effects, counting, read
 
 _SEED = 11  # of the scripts' own randomness
 _PATIENCE = 90.0  # seconds one host may take
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER: processes that dead hosts leave behind become ours
+_HOSTS = 40  # of one run
 _MORE = (0.5, 0.4, 0.3, 0.3)  # how likely the host that goes on is killed too, and the next, …
 
 
@@ -59,7 +61,10 @@ class Ended:
     @classmethod
     def of(cls, outcome: Outcome) -> Ended:
         error = f"{outcome.error.kind}: {outcome.error.message}" if outcome.error else ""
-        calls = [(call.id, call.tool, call.status) for call in outcome.calls]
+        calls = [
+            (call.id, call.tool, UNKNOWN if TOO_UNSURE in call.error else call.status)
+            for call in outcome.calls
+        ]
         return cls(outcome.status, outcome.value, error, outcome.prints, calls)
 
 
@@ -98,6 +103,10 @@ class Killer:
         self._steps = itertools.count(1)  # steps come from several threads, and this is atomic
         self.seen = 0
         self.open: set[int] = set()
+
+    def begin(self, pipe: int, at: int) -> None:
+        """A host begins; whoever forked it has been counted too."""
+        self.pipe, self.at, self._steps = pipe, at, itertools.count(1)
 
     def __call__(self, where: str) -> None:
         self.seen = step = next(self._steps)
@@ -178,20 +187,47 @@ class Stage:
         store.close()
         effects = Effects(self.socket)
         app = app_of(self.journal, effects, KILLER, random.Random(seed))  # noqa: S311  to be repeated
-        asyncio.run(self._drive(app, tag, known[0].id if known else ""))
+        asyncio.run(self._drive(app, tag, [row.id for row in known]))
         KILLER.say("points", KILLER.seen)
         if not KILLER.at:
             KILLER.say("modules", sorted(sys.modules))
 
-    async def _drive(self, app: CodeMode, tag: str, run: str) -> None:
+    async def _drive(self, app: CodeMode, tag: str, runs: Sequence[str]) -> None:
+        script = SCRIPTS[self.script]
+        retry_of = runs[0] if script.retried and len(runs) == 1 and self._is_lost(runs[0]) else ""
         async with app:
-            if run:
-                outcome = await app.resume(run, caller=tag)
+            if runs and not retry_of:
+                outcome = await app.resume(runs[0], caller=tag)
             else:
-                script = SCRIPTS[self.script].text
                 sandbox: Any = None if self.tier == "auto" else self.tier
-                outcome = await app.execute(script, caller=tag, seed=_SEED, sandbox=sandbox)
+                outcome = await app.execute(
+                    script.text, caller=tag, seed=_SEED, sandbox=sandbox, retry_of=retry_of
+                )
             KILLER.say("ended", asdict(Ended.of(outcome)))
+
+    def _is_lost(self, run: str) -> bool:
+        """Whether a run did not end, and was not put aside either."""
+        store = store_of(self.journal)
+        row = store.run(run)
+        store.close()
+        return row is not None and row.status == "running"
+
+    def decide(self, tag: str) -> None:
+        """What people say about the calls that wait: yes, unless that could repeat something."""
+        grant = SCRIPTS[self.script].grant
+        with contextlib.closing(Journal(store_of(self.journal))) as journal:
+            for filed in journal.approvals.list(caller=tag, status="pending"):
+                word = (
+                    Decision(False, "alice", TOO_UNSURE)
+                    if filed.approval.why
+                    else Decision(True, "alice", grant=grant)
+                )
+                journal.approvals.decide(filed.approval.id, word)
+
+    def asked(self, tag: str) -> int:
+        """How many calls of the runs of this tag people were asked about, but for those in doubt."""
+        with contextlib.closing(Journal(store_of(self.journal))) as journal:
+            return sum(not filed.approval.why for filed in journal.approvals.list(caller=tag))
 
     def fork(self, tag: str, seed: str, at: int) -> Told:
         """Have a host, killed at its step `at` (0: not at all), and what it told."""
@@ -209,7 +245,7 @@ class Stage:
     def _child(self, into: int, tag: str, seed: str, at: int) -> NoReturn:
         status = 1
         try:
-            KILLER.pipe, KILLER.at = into, at
+            KILLER.begin(into, at)
             self.host(tag, seed)
             status = 0
         except BaseException as error:
@@ -255,7 +291,14 @@ class Play:
 
     def all(self, count: int, first: int) -> Found:
         """The undisturbed run, then `count` runs that are killed, from the `first` step on."""
-        told = self.stage.fork("undisturbed", "0", 0)
+        points = 0
+        while True:
+            told = self.stage.fork("undisturbed", "0", 0)
+            points += told.points
+            if told.ended is None or told.ended.status != "waiting":
+                break
+            self.stage.decide("undisturbed")
+        told.points = points
         done = self._done("undisturbed")
         if told.ended is None or not told.ended.calls:
             self.found.wrong.append(f"undisturbed: {told.problem or told.ended}")
@@ -276,17 +319,23 @@ class Play:
 
     def _one(self, tag: str, at: int, undisturbed: Told, expected: Sequence[Effect]) -> None:
         self.found.runs += 1
-        steps = iter([at, *self._later(undisturbed.points), 0])
+        steps = [at, *self._later(undisturbed.points), 0]
         may_doubt: set[int] = set()
         ends: list[Ended] = []
         history: list[str] = []
         told = Told(killed="")
-        for step in steps:
-            told = self.stage.fork(tag, f"{tag} {step}", step)
-            history.append(told.killed or told.problem or "ended")
-            ends += [told.ended] if told.ended else []
+        for hosts in itertools.count():
+            told = self.stage.fork(tag, f"{tag} {hosts} {steps[0]}", steps[0])
+            is_waiting = told.ended is not None and told.ended.status == "waiting"
+            history.append(told.killed or told.problem or ("waited" if is_waiting else "ended"))
+            ends += [told.ended] if told.ended and not is_waiting else []
+            if is_waiting and not told.killed and hosts < _HOSTS:
+                self.stage.decide(tag)
+                steps[0] = max(0, steps[0] - told.points)  # the next host counts on
+                continue
             if told.problem or not told.killed:
                 break
+            steps.pop(0)
             may_doubt |= set(told.in_doubt)
             self.found.crashes += 1
             self.found.points[told.killed] += 1
@@ -299,6 +348,13 @@ class Play:
             problems.append("it never ended")
         else:
             problems += judged(ends, undisturbed.ended, done, expected, may_doubt)
+            asked = [self.stage.asked(each) for each in (tag, "undisturbed")]
+            if (
+                ends[-1].status == "succeeded"
+                and not SCRIPTS[self.stage.script].retried
+                and asked[0] != asked[1]
+            ):
+                problems.append(f"people were asked about {asked[0]} calls, not {asked[1]}")
             self.found.in_doubt += sum(status == "unknown" for _, _, status in ends[-1].calls)
         self.found.wrong += [f"{tag} [{' | '.join(history)}]: {problem}" for problem in problems]
 

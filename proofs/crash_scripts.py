@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from oneturn import CodeMode, Limits
 from oneturn.tools.base import current_call
 from oneturn.tools.function import FunctionSource
-from oneturn.types import Tool
+from oneturn.types import Grant, Tool
 
 from .effects import Effect, Effects
 
 UNKNOWN = "unknown"
+TOO_UNSURE = "it may be done already"
+"""Why a person does not let a call be repeated whose fate is unknown."""
 _SURE = f"""\
 import asyncio
 async def sure(call):
@@ -28,16 +30,27 @@ async def sure(call):
         if "may have taken effect" not in str(error):
             raise
         return "{UNKNOWN}"
+    except PermissionError as error:  # nobody knows, and it was not repeated therefore
+        if "{TOO_UNSURE}" not in str(error):
+            raise
+        return "{UNKNOWN}"
 """
 
 
 @dataclass(frozen=True)
 class CrashScript:
-    """One script. `sure`: it begins with the helper that turns a call in doubt into `"unknown"`."""
+    """One script, and what happens around it.
+
+    `sure`: it begins with the helper that turns a call in doubt into `"unknown"`. `grant`: what whoever
+    approves one of its calls gives leave for besides. `retried`: once its first host is dead, the run is not
+    taken up again but retried by a new one.
+    """
 
     code: str
     sure: bool = True
     full_python: bool = False
+    grant: Grant | None = None
+    retried: bool = False
 
     @property
     def text(self) -> str:
@@ -175,6 +188,27 @@ kept = await sure(keep(text=text, n=1))
 again = await large(n=70_000)
 await sure(keep(text=again + text, n=2))
 return [kept, text[:10], len(again), again + "!"]"""),
+    "waiting": CrashScript("""\
+got = [await look(n=1)]
+got.append(await sure(wipe(n=1)))
+got.append(await sure(save(n=1)))
+got.append(await sure(wipe(n=2)))
+return got"""),
+    "waiting together": CrashScript("""\
+got = await asyncio.gather(*[sure(wipe(n=i)) for i in range(3)], look(n=1), sure(save(n=5)))
+return [got, await look(n=2)]"""),
+    "granted": CrashScript("""\
+return [await sure(wipe(n=i)) for i in (0, 1, 2, 9, 3, 4)]""",
+        grant=Grant(2, {"properties": {"n": {"maximum": 5}}})),
+    "retried": CrashScript("""\
+got = []
+for i in range(3):
+    got.append(await look(n=i))
+    got.append(await sure(save(n=i)))
+return got""", retried=True),
+    "retried, waiting": CrashScript("""\
+return [await sure(save(n=1)), await sure(wipe(n=1)), await look(n=1), await sure(wipe(n=2))]""",
+        retried=True),
     "many": CrashScript("""\
 async def one(i):
     return await (look(n=i) if i % 3 else sure(save(n=i)))
@@ -246,6 +280,11 @@ def app_of(
     async def save(n: int) -> str:
         await change("save", n)
         return f"saved {n}"
+
+    @app.tool
+    async def wipe(n: int) -> str:
+        await change("wipe", n)
+        return f"wiped {n}"
 
     @app.tool(effect="write")
     async def slow(n: int) -> str:

@@ -89,7 +89,8 @@ def _report(found: dict[str, Found]) -> Report:
         "its own file. A write that happened twice, one that is neither there nor told to be in doubt, one "
         "that no undisturbed run has, a call in doubt that was answered on record or was not sent, two keys "
         "for one call, another value, error, print or list of calls than undisturbed (but for calls in "
-        "doubt), a host that hung, a process left behind, and a hash chain that does not fit is wrong.",
+        "doubt), more or fewer calls that people were asked about, a host that hung, a process left behind, "
+        "and a hash chain that does not fit is wrong.",
         "",
         "| killed | times |",
         "|---|---|",

@@ -19,6 +19,8 @@ from .types import Answer, Approval, Call, Decision, Failure, Grant, Tool
 
 log = logging.getLogger("oneturn.run")
 
+log = logging.getLogger("oneturn.run")
+
 NOBODY = Decision(False, "oneturn", "there is nobody to ask, and the run cannot wait for somebody")
 """What stands where no run can be put aside and nobody is there to decide."""
 
@@ -116,6 +118,9 @@ class Asking:
         """
         if call_id not in self._open:
             return None  # the script gave it up meanwhile
+        if decision is not None and decision.by in ("", self._order.caller):
+            log.error("A word on %s was not taken: it must be somebody's, and not the caller's own.", call_id)
+            decision = None
         if decision is None:
             if self.can_wait:
                 return None

@@ -96,7 +96,7 @@ def replay(
     program = parse(began["code"] if against is None else against)
     again = _Replay(run, past, exact=against is None)
     if isinstance(program, ScriptError):
-        return _noted(again.over(Finished(error=program)), past, events)
+        return _noted(again.over(Finished(error=program)), events)
     if began["names"] is None:
         raise JournalError(f"{run} ended before its script began, so there is nothing to replay.")
     need = None
@@ -107,7 +107,7 @@ def replay(
             need, choice = reason.sentence, "auto"
     place = router.route(need, choice).sandbox
     script = script_of(program, began["names"]) if against is None else _other(program, began["plan"])
-    return _noted(again.run(place, script), past, events)
+    return _noted(again.run(place, script), events)
 
 
 def _other(program: Program, plan: Sequence[Sequence[Any]]) -> Script:
@@ -116,18 +116,13 @@ def _other(program: Program, plan: Sequence[Sequence[Any]]) -> Script:
     return script_for(program, Scope(tools, [Allow.of("*")]))
 
 
-def _noted(replayed: Replayed, past: Past, events: Sequence[Event]) -> Replayed:
+def _noted(replayed: Replayed, events: Sequence[Event]) -> Replayed:
     """With what may explain a difference, when there is one."""
     told = replayed.difference
     if not told:
         return replayed
     if any(event.body.get("redacted") for event in events):
         told += "\nSecrets were taken out of this record, which may be why."
-    if not past.calls and not past.batches and (past.returned or {}).get("error"):
-        told += (
-            "\nThe record has no call: the check before the run may have stopped the script, and that needs "
-            "the app's tools."
-        )
     return replace(replayed, difference=told)
 
 

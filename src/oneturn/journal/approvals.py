@@ -70,6 +70,8 @@ class Approvals:
         """
         filed = self.get(approval_id)
         self._may_be_kept(decision)
+        if not decision.by:
+            raise DecisionRefused("A decision needs the name of whoever decides, as `by`.")
         if decision.by == filed.approval.caller:
             raise DecisionRefused(
                 f"{decision.by} made the run that asks; somebody else has to decide about {approval_id}."

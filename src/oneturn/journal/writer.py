@@ -368,7 +368,9 @@ class Recording:
         """Add an approval that is waited for since `at`; it becomes durable with what is noted so far."""
         fields, clean = self._journal.fields, self._journal.clean
         body = approval_body(approval)
-        request = encode(fields.hidden(body) if fields is not None else body)
+        if fields is not None:
+            body["arguments"] = fields.hidden(body["arguments"])
+        request = encode(body)
         if clean is not None and clean.is_in(request.decode()):
             request = encode(clean.cleaned(decode(request)))
         if self.key is not None:
