@@ -367,7 +367,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
             seed,
             self._reach(allow),
             approver,
-            retry_of,
+            retry_of=retry_of,
         )
         return await runtime.execute(order)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -50,8 +51,11 @@ class Asking:
         self._new: list[int] = []
         approver = order.approver or parts.approver
         self.approver = None if approver is None else _checked(approver, parts.patience)
-        self.can_wait = parts.journal is not None and not order.session
+
+    @property
+    def can_wait(self) -> bool:
         """Whether the run can be put aside: what it did is on record, and it needs nothing that is not."""
+        return self._history.is_recorded and not self._order.session and not self._history.is_masked
 
     def add(self, verdict: Asked) -> None:
         """A call needs a person's word."""
@@ -97,6 +101,15 @@ class Asking:
         consent.decided.update(call_id for call_id, decision in found.items() if decision is not None)
         return found
 
+    def _filed(self, call_id: int, decision: Decision) -> Decision | None:
+        """The word that stands on a call that was put on file: the first one, wherever it was given."""
+        journal, filed = self._parts.journal, approval_id(self._run_id, call_id)
+        if journal is None:
+            return decision
+        with contextlib.suppress(DecisionRefused):
+            journal.approvals.decide(filed, decision)
+        return journal.approvals.decision(filed)
+
     def _stored(self, call_id: int) -> Decision | None:
         journal = self._parts.journal
         return None if journal is None else journal.approvals.decision(approval_id(self._run_id, call_id))
@@ -108,7 +121,7 @@ class Asking:
             self._records.give_up(call_id)
 
     def decided(
-        self, call_id: int, decision: Decision | None, *, on_record: bool = False
+        self, call_id: int, decision: Decision | None, used: float, *, on_record: bool = False
     ) -> Call | Answer | None:
         """Somebody has decided about a call, or has not.
 
@@ -125,11 +138,15 @@ class Asking:
             if self.can_wait:
                 return None
             decision = NOBODY
+        if not on_record and call_id in self._context.consent.asked:
+            decision = self._filed(call_id, decision)  # somebody may have decided elsewhere meanwhile
+            if decision is None:
+                return None
         verdict, _ = self._open.pop(call_id)
         consent, tool = self._context.consent, verdict.tool
         consent.waiting -= 1
         if not on_record:
-            self._history.decided(call_id, decision)
+            self._history.decided(call_id, decision, used)
             if decision.approved and decision.grant is not None:
                 self._grant(tool, decision.grant)
             consent.denials += not decision.approved
@@ -179,7 +196,7 @@ def _checked(approver: Approver, patience: float | None) -> Approver:
     async def ask(approvals: Sequence[Approval]) -> Sequence[Decision | None]:
         try:
             async with asyncio.timeout(patience) as time_is_up:
-                decisions = await approver(approvals)
+                decisions = list(await approver(approvals))
         except TimeoutError:
             if not time_is_up.expired():
                 raise

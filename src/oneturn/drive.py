@@ -40,6 +40,7 @@ class Drive:
         order: What is run.
         taken: The record of a run that is taken up again.
         reuse: What the run that it retries did already.
+        run_id: Its id, when it has one already.
     """
 
     def __init__(
@@ -48,8 +49,11 @@ class Drive:
         order: Order,
         taken: tuple[Recording, Past] | None = None,
         reuse: Reuse | None = None,
+        run_id: str = "",
     ) -> None:
-        self.id = taken[0].run if taken else new_id()
+        self.id = taken[0].run if taken else run_id or new_id()
+        self._was_taken = taken is not None
+        self._is_let_go = False
         self.over = asyncio.Event()
         self._parts = parts
         self._limits = order.limits
@@ -99,7 +103,7 @@ class Drive:
             self.stop(CANCELLED, cancelled=True)
             await whole(self._loop.create_task(self._flight.settle(in_flight=False)))
             outcome = None
-            if not isinstance(error, RunBusy | Diverged):  # those runs go on, here or elsewhere
+            if not isinstance(error, RunBusy | Diverged) and not self._goes_on:
                 cancelled = isinstance(error, asyncio.CancelledError)
                 why = CANCELLED if cancelled else ScriptError(type(error).__name__, str(error))
                 outcome = steps.outcome(Finished(error=why), cancelled=cancelled)
@@ -111,7 +115,7 @@ class Drive:
             outcome = steps.outcome(finished, cancelled=self._cancelled)
             if self._span is not None:
                 self._span.end(outcome)
-            if not steps.put_aside:
+            if not steps.put_aside and not self._goes_on:
                 self._history.ended(outcome, steps.unsaid)
                 if self._history.must_sync:  # what became of calls nobody waited for
                     await whole(self._loop.run_in_executor(self._parts.threads, self._history.sync_end))
@@ -121,6 +125,16 @@ class Drive:
             if not steps.closed:
                 await whole(self._loop.run_in_executor(self._parts.threads, steps.close))
             self._history.close()
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether this is not the end of the run, but of taking it up here: somebody tries again."""
+        return self._is_let_go or (self._was_taken and not self._history.is_live)
+
+    def let_go(self) -> None:
+        """Stop it here, and leave it as it is on record."""
+        self._is_let_go = True
+        self.stop(CANCELLED, cancelled=True)
 
     async def _to_its_end(self) -> Finished:
         steps = self._steps

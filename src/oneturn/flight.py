@@ -110,21 +110,27 @@ class Flight:
         self._asking.add(task)
 
     async def _ask(self, approvals: Sequence[Approval], approver: Approver) -> None:
-        decisions: Sequence[Decision | None] = ()
-        if self._span is not None:
-            self._span.waits(approvals)
-        try:
-            decisions = await approver(approvals)
-        except Exception:  # an approver is somebody's code; a run can still be decided about later
-            log.exception("the approver of %s failed", self._run)
+        decisions: list[Decision | None] = []
         task = asyncio.current_task()
         assert task is not None
-        self._asking.discard(task)
-        for approval, decision in zip_longest(approvals, decisions[: len(approvals)]):
+        try:
+            if self._span is not None:
+                self._span.waits(approvals)
+            decisions = list(await approver(approvals))
+        except asyncio.CancelledError:
+            if task.cancelling():
+                raise
+            log.warning("the approver of %s was cancelled", self._run)
+        except Exception:  # an approver is somebody's code; a run can still be decided about later
+            log.exception("the approver of %s failed", self._run)
+        finally:
+            self._asking.discard(task)
+            for approval, decision in zip_longest(approvals, decisions[: len(approvals)]):
+                self._inbox.put(Decided(approval.call_id, decision))
+            self._wake.set()
+        for approval, decision in zip(approvals, decisions, strict=False):
             if self._span is not None and decision is not None:
                 self._span.decided(approval, decision)
-            self._inbox.put(Decided(approval.call_id, decision))
-        self._wake.set()
 
     def drop(self, call_id: int) -> None:
         """The script no longer waits for this one.
@@ -142,7 +148,7 @@ class Flight:
         """Cancel everything that is under way."""
         for call_id in list(self._tasks):
             self._cancel(call_id)
-        for task in self._asking:
+        for task in list(self._asking):
             task.cancel()
 
     async def settle(self, *, in_flight: bool) -> None:
@@ -157,7 +163,7 @@ class Flight:
             for call_id, task in open_tasks.items()
             if call_id in self._sent and self._records.changes_the_world(call_id)
         ]
-        for asking in self._asking:
+        for asking in list(self._asking):
             asking.cancel()
         left, unfinished = self.left, set(open_tasks)
         if in_flight and changing and left > 0:

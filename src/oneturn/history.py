@@ -57,6 +57,11 @@ class History:
         self.is_live = past is None
 
     @property
+    def is_masked(self) -> bool:
+        """Whether something the script needs is not on record as it was."""
+        return self._recording is not None and self._recording.is_masked
+
+    @property
     def is_recorded(self) -> bool:
         """Whether the run is noted anywhere."""
         return self._recording is not None
@@ -87,7 +92,8 @@ class History:
                 raise Diverged(
                     f"{past.tool} {change} since this run called it; start a new run with retry_of instead."
                 )
-        if past.answer is None:
+        hidden = past.is_masked and not self.was_given(call.id)  # the answer is not what it was
+        if past.answer is None or hidden:
             self._open[call.id] = (call, past)
             self._digests[call.id] = past.digest
         else:
@@ -165,7 +171,7 @@ class History:
         self._recording.note(
             "began",
             {
-                "code": order.code,
+                "code": order.shown or order.code,
                 "caller": order.caller,
                 "allow": order.allow,
                 "limits": _limits_body(order.limits),
@@ -177,6 +183,7 @@ class History:
                 "routed": route.why if route else "",
                 "names": _names(script),
                 "plan": [[tool.name, tool.effect, self._pin(tool)] for tool in tools],
+                **({"redacted": True} if order.shown else {}),
             },
             large="code",
         )
@@ -211,10 +218,11 @@ class History:
         self._recording.note("called", body, large="arguments")
         self._unsynced = True
 
-    def decided(self, call_id: int, decision: Decision) -> None:
-        """Somebody decided about a call."""
+    def decided(self, call_id: int, decision: Decision, used: float) -> None:
+        """Somebody decided about a call; `used` is the run's own time until now, in seconds."""
         if self._recording is not None:
-            self._recording.note("decided", {"id": call_id, **decision_body(decision)}, large="arguments")
+            body = {"id": call_id, **decision_body(decision), "used": used}
+            self._recording.note("decided", body, large="arguments")
             self._unsynced = True
 
     def waiting(self, approvals: Sequence[Approval]) -> None:
@@ -253,6 +261,8 @@ class History:
         }
         if reply.in_doubt:
             body["in_doubt"] = True
+        if reply.failure is None and answer.failure is not None:
+            body["took_effect"] = True  # the tool answered, and its result could not be taken
         self._settled.add(answer.call_id)
         self._recording.note("answered", body, large="value" if answer.failure is None else "")
         self._unsynced = self._unsynced or reply.allowed.tool.effect != "read"
@@ -290,7 +300,7 @@ class History:
 
     def returned(self, finished: Finished) -> None:
         """The script ended by itself."""
-        if self._recording is None or (self._past is not None and self._past.returned is not None):
+        if self._recording is None:
             return
         body = {"value": finished.value, "error": error_body(finished.error), "prints": finished.prints}
         self._recording.note("returned", body, large="value")

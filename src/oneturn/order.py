@@ -58,6 +58,12 @@ class Parts:
         """What OpenTelemetry is told of a run through; None when it is not told."""
         return self.telemetry.run(run, order, past) if self.telemetry is not None else None
 
+    def masked(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Arguments as they may be on record; the very same when all of them may."""
+        fields = self.journal.fields if self.journal is not None else None
+        hidden: Mapping[str, Any] = arguments if fields is None else fields.hidden(arguments)
+        return hidden
+
     def pin(self, tool: Tool) -> str:
         """The pin of a tool, which takes a while to work out."""
         known = self._pins.get(tool.name)
@@ -105,6 +111,8 @@ class Order:
     """The allow-lists that hold, `view`'s and the app's: on record, for whoever takes the run up again."""
     approver: Approver | None = None
     """Is asked for a person's word; the runtime's own when there is none."""
+    shown: str = ""
+    """What is on record in place of `code`, when that holds what must not be."""
     retry_of: str = ""
     """The run whose work this one does again, without repeating what it did."""
 
@@ -121,5 +129,5 @@ class Order:
             began["seed"],
             tuple(map(tuple, began["allow"])),
             approver,
-            began["retry_of"],
+            retry_of=began["retry_of"],
         )

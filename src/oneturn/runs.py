@@ -46,6 +46,13 @@ class Runs(ABC):
         """
         return self._runtime is not None and self._runtime.cancel(run_id)
 
+    def let_go(self, run_id: str) -> bool:
+        """Stop a run in this process and leave it as it is on record, so that it can be resumed.
+
+        False when no such run is under way. Call it on the app's own event loop.
+        """
+        return self._runtime is not None and self._runtime.let_go(run_id)
+
     async def resume(
         self, run_id: str, *, caller: str = "local", approver: Approver | None = None
     ) -> Outcome:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .drive import Drive, new_id
 from .endings import CANCELLED, outcome_of
-from .errors import JournalError, RunBusy, SandboxBusy, SandboxClosed
+from .errors import JournalError, SandboxBusy, SandboxClosed
 from .flight import CANCEL_PATIENCE
 from .gate import Allowed, Asked, Cached, Context, Dispatcher, Gate, Refused, Reply, Reuse, Verdict
 from .gate.base import Budget
@@ -34,8 +34,10 @@ from .view import View
 if TYPE_CHECKING:
     from .gate.approval import ApprovalGuard
     from .gate.cache import ResultCache
-    from .journal.writer import Journal
+    from .journal.writer import Journal, Recording
     from .telemetry import RunSpan, Telemetry
+
+_RETRIES = 50  # runs of a chain of retries that are looked at
 
 
 class Runtime:
@@ -109,8 +111,11 @@ class Runtime:
         """
         await self._take_place()
         try:
+            run_id = new_id()
+            if order.retry_of:
+                await self._retried(order, run_id)
             reuse = await self._reuse(order) if order.retry_of else None
-            return await self._drive(Drive(self.parts, order, None, reuse))
+            return await self._drive(Drive(self.parts, order, None, reuse, run_id))
         finally:
             self._places.release()
             if order.session and self._sweep is None and not self._closed:
@@ -152,22 +157,78 @@ class Runtime:
                 pending = await asyncio.to_thread(journal.approvals.undecided, run_id)
                 if pending and len(pending) == len(past.waits):
                     return replace(outcome_of(run_id, past), pending=pending)
-            recording, events = await asyncio.to_thread(journal.take, run_id, caller=caller)
-            past = Past.of(events)
-            order = Order.of(past.began, view_of(*past.began["allow"]), approver)
-            reuse = await self._reuse(order) if order.retry_of else None
-            drive = Drive(self.parts, order, (recording, past), reuse)
-            return await self._drive(drive)
+            recording, past = await self._taken(run_id, caller)
+            try:
+                order = Order.of(past.began, view_of(*past.began["allow"]), approver)
+                reuse = await self._reuse(order) if order.retry_of else None
+                return await self._drive(Drive(self.parts, order, (recording, past), reuse))
+            except BaseException:
+                recording.close()
+                raise
         finally:
             self._places.release()
 
+    async def _taken(self, run_id: str, caller: str, *, over: bool = False) -> tuple[Recording, Past]:
+        """Take a run up. A request that is cancelled meanwhile gives it back."""
+
+        def take() -> tuple[Recording, Past]:
+            recording, events = self.journal.take(run_id, caller=caller, over=over)
+            try:
+                return recording, Past.of(events)
+            except BaseException:
+                recording.close()
+                raise
+
+        def give_back(taking: asyncio.Task[tuple[Recording, Past]]) -> None:
+            if not taking.cancelled() and taking.exception() is None:
+                taking.result()[0].close()
+
+        taking = asyncio.create_task(asyncio.to_thread(take))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(give_back)
+            raise
+
+    async def _retried(self, order: Order, run_id: str) -> None:
+        """The run that is retried is over for good, and says by whom its work is done again."""
+        recording, past = await self._taken(order.retry_of, order.caller, over=True)
+
+        def note() -> None:
+            if past.retried_by:
+                raise JournalError(
+                    f"{order.retry_of} was retried by {past.retried_by} already; retry that one instead."
+                )
+            if past.ended is None:
+                why = ["Superseded", f"its work is done again by {run_id}", None, ""]
+                recording.is_now("cancelled", {"error": f"{why[0]}: {why[1]}"})
+                body = {"status": "cancelled", "error": why, "prints": "", "cut_prints": 0}
+                recording.note("ended", {**body, "seconds": past.used, "calls": []})
+            recording.note("retried", {"by": run_id})
+            recording.sync()
+
+        try:
+            await asyncio.to_thread(note)
+        finally:
+            recording.close()
+
     async def _reuse(self, order: Order) -> Reuse:
-        """What the run that is retried did already."""
-        row, events = await asyncio.to_thread(self.journal.read, order.retry_of, caller=order.caller)
-        past = Past.of(events)
-        if past.ended is None and not await asyncio.to_thread(self.journal.is_left, row):
-            raise RunBusy(f"{order.retry_of} is under way; wait until it has ended, or cancel it.")
-        return Reuse(order.retry_of, past.made, self.parts.pin)
+        """What the run that is retried did already, and what those that it retried itself did."""
+        found: list[tuple[str, Past]] = []
+        run_id = order.retry_of
+        while run_id and len(found) < _RETRIES:
+            _, events = await asyncio.to_thread(self.journal.read, run_id, caller=order.caller)
+            found.append((run_id, Past.of(events)))
+            run_id = found[-1][1].began["retry_of"]
+        older: Reuse | None = None
+        for earlier_id, past in reversed(found):
+            reuse = Reuse(earlier_id, past.made, self.parts.pin)
+            if older is not None:
+                older.pass_over(past.calls.values(), order.view.scope.get)
+                reuse.add(older)
+            older = reuse
+        assert older is not None, "it retries something"
+        return older
 
     @property
     def journal(self) -> Journal:
@@ -202,8 +263,11 @@ class Runtime:
         await self._take_place()
         run_id = new_id()
         name = name.removeprefix("tools.")
-        script = f"await tools.{name}(**{dict(arguments)!r})"
-        order = Order(script, view, limits, caller, allow=allow, approver=approver)
+        call_of = f"await tools.{name}(**{{}})".format
+        shown = self.parts.masked(arguments)
+        masked = "" if shown is arguments else call_of(repr(shown))
+        script = call_of(repr(dict(arguments)))
+        order = Order(script, view, limits, caller, allow=allow, approver=approver, shown=masked)
         history = History(self.parts.record(run_id, caller), None, limits, self.parts.pin)
         call = Call(0, "tool", name, (), arguments)
         span = self.parts.span(run_id, order)
@@ -327,6 +391,14 @@ class Runtime:
             work.add_done_callback(lambda _: self._sweep_later() if sessions and not self._closed else None)
 
         self._sweep = loop.call_later(sessions.idle / 10, sweep)
+
+    def let_go(self, run_id: str) -> bool:
+        """Stop a run here and note no end, so that it goes on another time. Loop thread only."""
+        drive = self._drives.get(run_id)
+        if drive is None:
+            return False
+        drive.let_go()
+        return True
 
     @property
     def running(self) -> tuple[str, ...]:

@@ -183,7 +183,7 @@ class Steps:
             if not self._records:
                 raise
             log.exception("run %s failed", self._id)
-            finished = Finished(error=broken(error))
+            return self._finished(Finished(error=broken(error)), by_itself=False)
         return self._finished(finished) if finished is not None else None
 
     def _advance(self) -> Finished | None:
@@ -241,8 +241,7 @@ class Steps:
         return None if self.stopped is not None else answers
 
     def _start(self) -> Step:
-        order = self._order
-        program = parse(order.code)
+        order, program = self._order, parse(self._order.code)
         if isinstance(program, ScriptError):
             self._history.began(order, self._seed, None, None, ())
             return Finished(error=program)
@@ -389,7 +388,7 @@ class Steps:
 
     def _hear(self, call_id: int, decision: Decision | None, *, on_record: bool = False) -> None:
         """Somebody has decided about a call: it starts again at the first guard, or it is denied."""
-        said = self._asking.decided(call_id, decision, on_record=on_record)
+        said = self._asking.decided(call_id, decision, self._flight.used, on_record=on_record)
         if isinstance(said, Answer):
             self._answers.append(said)
         elif said is not None:
@@ -426,7 +425,7 @@ class Steps:
             budget.calls += 1
             budget.result_bytes += past.size
         self._records.put(recorded(past, call.position))
-        if past.answer is not None and not self._history.was_given(call.id):
+        if past.answer is not None and not past.is_masked and not self._history.was_given(call.id):
             self._answers.append(past.answer)
 
     def _decide(self, call: Call) -> None:
@@ -475,18 +474,19 @@ class Steps:
         self._asking.dropped(call_id)
         self._loop.call_soon_threadsafe(self._flight.drop, call_id)
 
-    def _finished(self, step: Finished) -> Finished:
+    def _finished(self, step: Finished, *, by_itself: bool = True) -> Finished:
         self.close()
         self._prints.append(step.prints)
         self._cut += step.cut_prints
         finished = judged(step, self._limits)
         if finished.error is not None:
-            full = self._route is not None and self._route.full_python
-            redactor, scope = self._parts.dispatcher.redactor, self._view.scope
-            error = explained(finished.error, redactor, self._program, scope, full_python=full)
+            full, red = self._route is not None and self._route.full_python, self._parts.dispatcher.redactor
+            error = explained(finished.error, red, self._program, self._view.scope, full_python=full)
             finished = replace(finished, error=error)
-        self._history.returned(replace(finished, prints=self._said + step.prints))
-        self._said = ""
+        self._said += step.prints
+        if by_itself and self.stopped is None:
+            self._history.returned(replace(finished, prints=self._said))
+            self._said = ""
         return finished
 
     def close(self) -> None:

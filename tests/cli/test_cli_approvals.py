@@ -174,3 +174,85 @@ def test_at_a_terminal_run_asks(parked, answers, code, done):
     assert '| "number": 1' in shown
     assert ended == code, shown
     assert wiped(parked) == done
+
+
+TWO_ASKED = '''
+import asyncio
+from oneturn import CodeMode
+from oneturn.cli.terminal import _ask
+
+app = CodeMode(allow=["*"], {options})
+
+
+@app.tool(effect="destructive")
+def drop_production() -> str:
+    """Drop."""
+    print("EFFECT drop_production", flush=True)
+
+
+@app.tool(effect="destructive")
+def remove_temp_file() -> str:
+    """Remove."""
+    print("EFFECT remove_temp_file", flush=True)
+
+
+async def main():
+    async with app:
+        print("THE END", (await app.execute({script!r}, approver=_ask, sandbox="cpython")).status, flush=True)
+
+
+asyncio.run(main())
+'''
+AT_ONCE = """\
+import asyncio
+first = asyncio.create_task(drop_production())
+await asyncio.sleep(0.2)
+await asyncio.gather(first, remove_temp_file(), return_exceptions=True)
+"""
+ONE_AFTER_THE_OTHER = """\
+try:
+    await drop_production()
+except Exception:
+    await remove_temp_file()
+"""
+
+
+def on_a_terminal(source: str, *answers: tuple[str, str]) -> str:
+    """What a program shows to a person who types each of these lines once its cue was shown anew."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen([sys.executable, "-c", source], stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown, seen, left = "", 0, list(answers)
+    try:
+        while "THE END" not in shown and select.select([ours], [], [], 60)[0]:
+            shown += os.read(ours, 65_536).decode().replace("\r", "")
+            if left and (at := shown.find(left[0][0], seen)) >= 0:
+                seen = at + len(left[0][0])
+                os.write(ours, left.pop(0)[1].encode() + b"\n")
+    except OSError:
+        pass
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    assert not left, shown
+    return shown
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal as Linux has them")
+def test_one_call_is_asked_about_at_a_time_and_the_answer_is_about_that_one():
+    source = TWO_ASKED.format(options="", script=AT_ONCE)
+    shown = on_a_terminal(source, ("[l]ater: ", "n"), ("[l]ater: ", "y"))
+    first, second = shown.index("call      drop_production"), shown.index("call      remove_temp_file")
+    assert first < shown.index("[l]ater: ") < second
+    assert "EFFECT remove_temp_file" in shown
+    assert "EFFECT drop_production" not in shown
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal as Linux has them")
+def test_a_line_meant_for_a_question_that_was_taken_back_answers_no_other():
+    source = TWO_ASKED.format(options="approval_timeout=2", script=ONE_AFTER_THE_OTHER)
+    shown = on_a_terminal(source, ("Press Enter to see it: ", "y"), ("[l]ater: ", "n"))
+    assert "not asked any more" in shown
+    assert shown.index("Press Enter to see it: ") < shown.index("call      remove_temp_file")
+    assert "EFFECT" not in shown

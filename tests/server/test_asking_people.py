@@ -18,7 +18,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from oneturn import CodeMode, ConfigError
-from oneturn.server import Webhook, build_server, serve_http
+from oneturn.errors import DecisionRefused, Diverged, JournalError, SandboxUnavailable
+from oneturn.server import Webhook, background, build_server, serve_http
+from oneturn.server.background import Attendant
+from oneturn.server.webhook import Messenger
 from oneturn.types import Decision
 
 CLIENTS = "a-token-for-all-clients"
@@ -458,3 +461,162 @@ async def test_word_goes_out_signed_and_a_signed_answer_decides(shop, receiver):
         [filed] = await shop.app.approvals()
         assert filed.decision.by == "alice (webhook)"
     assert shop.wiped == [1]
+
+
+async def test_a_message_that_could_not_be_recorded_can_be_sent_again(shop, receiver, monkeypatch):
+    async with (
+        serving(shop.app, webhook=Webhook(receiver.url, SECRET)) as (url, desk),
+        Client(url) as client,
+        http() as answering,
+    ):
+        approval = waiting(await run(client))["calls"][0]["approval"]
+        word = {"type": "approval.decided", "approval": approval, "approved": True, "by": "alice"}
+        data = json.dumps(word).encode()
+
+        async def answer() -> int:
+            headers = signed(data, "1")
+            return (await answering.post(f"{desk}/callback", content=data, headers=headers)).status_code
+
+        async def full(*args):
+            raise JournalError("The disk is full.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(shop.app, "decide", full)
+            assert await answer() == 503
+        assert await answer() == 200
+        assert await answer() == 409
+
+
+def test_a_message_counts_once_from_when_it_was_acted_on():
+    messenger, headers = Messenger(Webhook("https://example.com", SECRET)), {"webhook-id": "1"}
+    with pytest.raises(JournalError), messenger.once(headers):
+        raise JournalError("The disk is full.")
+    with messenger.once(headers), pytest.raises(DecisionRefused, match="being read"), messenger.once(headers):
+        pytest.fail("the same message was acted on twice at a time")
+    with pytest.raises(DecisionRefused, match="read already"), messenger.once(headers):
+        pytest.fail("the same message was acted on twice")
+
+
+# --- what a server does on its own
+
+
+class Slow(Shop):
+    """An app with a destructive tool that takes until it may finish."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_finish = asyncio.Event()
+
+        @self.app.tool
+        async def burn() -> str:
+            self.happened.set()
+            await self.may_finish.wait()
+            return "burnt"
+
+
+@contextlib.asynccontextmanager
+async def attended(app):
+    """An attendant at work, to be closed by the test as a server that stops does."""
+    attendant = Attendant(app, None)
+    looking = asyncio.create_task(attendant.attend())
+
+    async def close() -> None:
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        await attendant.close()
+
+    try:
+        yield close
+    finally:
+        await close()
+
+
+async def approved(app, code: str) -> str:
+    outcome = await app.execute(code)
+    for approval in outcome.pending:
+        await app.decide(approval.id, Decision(True, "alice"))
+    return outcome.run_id
+
+
+async def test_a_server_that_stops_lets_a_run_finish():
+    shop = Slow()
+    async with shop.app, attended(shop.app) as close:
+        run_id = await approved(shop.app, "await burn()")
+        await shop.happened.wait()
+        closing = asyncio.create_task(close())
+        await asyncio.sleep(0)
+        shop.may_finish.set()
+        await closing
+        assert (await shop.app.resume(run_id)).value == "burnt"
+
+
+async def test_a_server_that_stops_ends_no_run_that_takes_longer(monkeypatch):
+    monkeypatch.setattr(background, "_GRACE", 0.01)
+    shop = Slow()
+    async with shop.app, attended(shop.app) as close:
+        run_id = await approved(
+            shop.app, "try:\n    await burn()\nexcept RuntimeError:\n    r = 'in doubt'\nr"
+        )
+        await shop.happened.wait()
+        await close()
+        assert shop.app.running == ()
+        outcome = await shop.app.resume(run_id)  # as the next server does
+        assert (outcome.status, outcome.value) == ("succeeded", "in doubt")
+
+
+@pytest.mark.parametrize("error", [JournalError, SandboxUnavailable, LookupError])
+async def test_a_run_that_cannot_go_on_yet_is_tried_again(shop, monkeypatch, error):
+    monkeypatch.setattr(background, "_EVERY", 0.01)
+    real, tries = shop.app.resume, []
+
+    async def failing(run_id, **options):
+        tries.append(run_id)
+        if len(tries) < 3:
+            raise error("not now")
+        return await real(run_id, **options)
+
+    async with shop.app, attended(shop.app):
+        monkeypatch.setattr(shop.app, "resume", failing)
+        await approved(shop.app, "await wipe(1)")
+        async with asyncio.timeout(30):
+            await shop.happened.wait()
+    assert len(tries) == 3
+
+
+async def test_a_run_that_diverged_is_given_up(shop, monkeypatch):
+    monkeypatch.setattr(background, "_EVERY", 0.01)
+    real, tries = shop.app.resume, []
+
+    async def diverging(run_id, **options):
+        tries.append(run_id)
+        if run_id == lost:
+            raise Diverged("it did something else")
+        return await real(run_id, **options)
+
+    async with shop.app:
+        lost, other = await approved(shop.app, "await wipe(1)"), None
+        monkeypatch.setattr(shop.app, "resume", diverging)
+        async with attended(shop.app):
+            while not tries:  # noqa: ASYNC110 (it tells nobody in another way)
+                await asyncio.sleep(0.01)
+            other = await approved(shop.app, "await wipe(2)")
+            async with asyncio.timeout(30):
+                await shop.happened.wait()
+    assert tries == [lost, other]
+
+
+async def test_one_failed_look_is_not_the_last(shop, monkeypatch):
+    monkeypatch.setattr(background, "_EVERY", 0.01)
+    real, looks = shop.app.decided, []
+
+    async def failing():
+        looks.append(1)
+        if len(looks) == 1:
+            raise ValueError("a fault")
+        return await real()
+
+    monkeypatch.setattr(shop.app, "decided", failing)
+    async with shop.app, attended(shop.app):
+        await approved(shop.app, "await wipe(1)")
+        async with asyncio.timeout(30):
+            await shop.happened.wait()

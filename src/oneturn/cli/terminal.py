@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -42,10 +43,94 @@ def approver_of(app: CodeMode) -> Approver | None:
     return _ask
 
 
+class _Keyboard:
+    """What is typed here, line by line; a line counts for the question that is shown, and for no other.
+
+    One thread reads all along. Two would race for each line, and one that a question left behind would take
+    the answer to the next. What is typed while nothing is asked goes nowhere.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: tuple[asyncio.AbstractEventLoop, asyncio.Future[bytes]] | None = None
+        self._reading = False
+        self.owed = False
+        """A question was taken back, and the line that was on its way as its answer has not come yet."""
+
+    async def line(self, question: str) -> str | None:
+        """The line typed after `question` was shown; None at the end of what can be typed."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes] = loop.create_future()
+        asked = (loop, answer)
+        with self._lock:
+            _forget_typed()
+            sys.stderr.write(question)
+            sys.stderr.flush()
+            self._asked = asked
+            if not self._reading:
+                self._reading = True
+                threading.Thread(target=self._read, daemon=True).start()  # Ctrl-C leaves it behind
+        try:
+            data = await answer
+        except asyncio.CancelledError:
+            with self._lock:
+                if self._asked is asked:
+                    self._asked, self.owed = None, True
+            raise
+        return data.decode(errors="replace") if data else None
+
+    def _read(self) -> None:
+        data = b"more"
+        while data:
+            try:
+                data = os.read(sys.stdin.fileno(), 4_096)  # a terminal gives one line at a time
+            except (OSError, ValueError):  # gone, or closed
+                data = b""
+            with self._lock:
+                self._reading = bool(data)
+                asked, self._asked, self.owed = self._asked, None, False
+            if asked is not None:
+                loop, answer = asked
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+                    loop.call_soon_threadsafe(_give, answer, data)
+
+
+def _give(answer: asyncio.Future[bytes], data: bytes) -> None:
+    if not answer.done():
+        answer.set_result(data)
+
+
+def _forget_typed() -> None:
+    """What was typed before a question is no answer to it."""
+    try:
+        import termios
+    except ImportError:  # Windows, where only the thread drops it
+        return
+    with contextlib.suppress(termios.error):
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+_KEYBOARD = _Keyboard()
+_TURN = asyncio.Lock()  # a script may ask for more while a question is still open
+
+
 async def _ask(approvals: Sequence[Approval]) -> Sequence[Decision | None]:
     """One by one; what is not decided waits."""
+    async with _TURN:
+        try:
+            return await _ask_in_turn(approvals)
+        except asyncio.CancelledError:
+            note("")
+            note("This is not asked any more: the run went on without an answer, or ended; nothing counts.")
+            raise
+
+
+async def _ask_in_turn(approvals: Sequence[Approval]) -> Sequence[Decision | None]:
     by = who()
     decisions: list[Decision | None] = []
+    if _KEYBOARD.owed:  # what is typed next may have been meant for the question before
+        note("")
+        await _KEYBOARD.line("Another call needs approval. Press Enter to see it: ")
     for number, approval in enumerate(approvals, 1):
         note("")
         if len(approvals) > 1:
@@ -60,36 +145,12 @@ async def _ask(approvals: Sequence[Approval]) -> Sequence[Decision | None]:
 
 async def _word() -> str:
     while True:
-        sys.stderr.write("Approve? [y]es, [n]o, [a]ll that are asked for now, [l]ater: ")
-        sys.stderr.flush()
-        line = await _line()
+        line = await _KEYBOARD.line("Approve? [y]es, [n]o, [a]ll that are asked for now, [l]ater: ")
         if line is None:
             return "l"
         word = line.strip().lower()
         if word in ("y", "yes", "n", "no", "a", "all", "l", "later"):
             return word[0]
-
-
-async def _line() -> str | None:
-    """A line from the terminal; None at its end. A thread of its own waits, which Ctrl-C can leave behind."""
-    loop = asyncio.get_running_loop()
-    read: asyncio.Future[bytes] = loop.create_future()
-
-    def take(data: bytes) -> None:
-        if not read.done():
-            read.set_result(data)
-
-    def wait() -> None:
-        try:
-            data = os.read(sys.stdin.fileno(), 4_096)
-        except OSError:
-            data = b""
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(take, data)
-
-    threading.Thread(target=wait, daemon=True).start()
-    data = await read
-    return data.decode(errors="replace") if data else None
 
 
 def tell_waiting(outcome: Outcome, *, kept: bool) -> None:

@@ -16,9 +16,8 @@ from oneturn.tools.scope import Allow
 from oneturn.types import ApprovalMode, Effect, Failure, Tool
 
 from .base import Asked, Context, Request
+from .consent import DENIALS
 
-DENIALS = 3
-"""Denials after which a run's further asks are refused unseen."""
 MOST = 100
 """Calls of one run that may wait for a person at once."""
 

@@ -11,6 +11,9 @@ from oneturn.types import Grant, Tool
 
 from .schemas import Schema
 
+DENIALS = 3
+"""Denials after which a run's further asks are refused unseen."""
+
 
 @dataclass(slots=True)
 class _Granted:

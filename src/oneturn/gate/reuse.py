@@ -14,10 +14,11 @@ from typing import Any
 
 from oneturn.journal.events import fingerprint
 from oneturn.journal.past import PastCall
-from oneturn.types import Answer, Tool
+from oneturn.types import Answer, Failure, Tool
 from oneturn.values import copy
 
 from .base import Allowed, Asked, Cached, Context, Request
+from .consent import DENIALS
 
 _Key = tuple[str, str, str]
 
@@ -57,9 +58,14 @@ class Reuse:
             self._is_equal = False
         while writes:
             past = writes.popleft()
-            if past.in_doubt or past.answer is None or past.answer.failure is None:
-                return past  # one that failed did not happen, and the call is made again
+            if past.in_doubt or past.took_effect or past.answer is None or past.answer.failure is None:
+                return past  # one that failed otherwise did not happen, and the call is made again
         return None
+
+    def add(self, older: Reuse) -> None:
+        """What is left of a run that the earlier one retried itself."""
+        for key, calls in older._writes.items():
+            self._writes.setdefault(key, deque()).extend(calls)
 
     def pass_over(self, calls: Collection[PastCall], tool: Callable[[str], Tool | None]) -> None:
         """Use up what these calls, of a run that is taken up again, have used up before."""
@@ -72,7 +78,7 @@ class Reuse:
                 self._find(_key(call))
 
 
-def reuse(request: Request, context: Context) -> Request | Cached | Asked:
+def reuse(request: Request, context: Context) -> Request | Failure | Cached | Asked:
     """Answer a call that the run which is retried has made already."""
     earlier, tool, arguments = context.reuse, request.tool, request.arguments
     assert tool is not None, "the scope guard comes first"
@@ -85,7 +91,10 @@ def reuse(request: Request, context: Context) -> Request | Cached | Asked:
     if not _is_done(past):
         if tool.idempotent:
             return request
-        why = _MASKED if past.is_masked else _UNKNOWN
+        if context.consent.denials >= DENIALS:
+            return Failure("PermissionError", f"{tool.name}: {_UNKNOWN.format(run=earlier.run_id)}")
+        context.consent.waiting += 1
+        why = _MASKED if past.is_masked or past.took_effect else _UNKNOWN
         return Asked(request.call, tool, arguments, why.format(run=earlier.run_id))
     answer = past.answer
     assert isinstance(answer, Answer), "it is done"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 EXPIRED = Decision(False, "oneturn", "nobody decided in time")
 """What stands when the time for a decision is up."""
+OVER = Decision(False, "oneturn", "the run has ended")
+"""What stands when nobody decided before its run ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,11 @@ class Approvals:
         limit: int = 200,
     ) -> list[Filed]:
         """The newest first; those asked at once in the order of their calls."""
-        rows = self._journal.store.approvals(run=run, caller=caller, status=status, limit=limit)
-        return [self._filed(row) for row in rows]
+        found = []
+        for row in self._journal.store.approvals(run=run, caller=caller, status=status, limit=limit):
+            with contextlib.suppress(JournalError):  # its key was dropped, and with it what it asked
+                found.append(self._filed(row))
+        return found
 
     def get(self, approval_id: str) -> Filed:
         """One approval. Raises DecisionRefused when there is none."""
@@ -76,6 +82,10 @@ class Approvals:
             raise DecisionRefused(
                 f"{decision.by} made the run that asks; somebody else has to decide about {approval_id}."
             )
+        self._journal.flush()  # it may have ended here a moment ago
+        run = self._journal.store.run(filed.approval.run_id)
+        if run is None or run.ended is not None:
+            raise DecisionRefused(f"The run that asked for {approval_id} has ended; nothing waits for this.")
         if not self._put(filed.approval, "approved" if decision.approved else "denied", decision):
             now = self.get(approval_id)
             how = now.status if now.status != "pending" else "expired"
@@ -99,6 +109,14 @@ class Approvals:
         pending = [filed.approval for filed in self.list(run=run, status="pending")]
         due = [each for each in pending if each.expires is None or each.expires > now]
         return tuple(sorted(due, key=lambda each: each.call_id))
+
+    def close(self, run: str) -> None:
+        """A run has ended: what it still asked for is not to be decided any more."""
+        for row in self._journal.store.approvals(run=run, status="pending"):
+            data, now = encode(decision_body(OVER)), time.time()
+            key = self._journal.key_of(run)
+            data = data if key is None else key.seal(data, approval_data(row.id))
+            self._journal.store.decide(row.id, "denied", by=OVER.by, decision=data, now=now)
 
     def used(self, approval_id: str) -> None:
         """The run has taken the decision."""

@@ -20,11 +20,12 @@ from oneturn.types import Answer, Call, Decision, Failure, Grant, Limits, Positi
 from oneturn.values import measure
 
 EventKind = Literal[
-    "began", "called", "decided", "answered", "resumed", "waiting", "taken", "returned", "ended"
+    "began", "called", "decided", "answered", "resumed", "waiting", "taken", "returned", "ended", "retried"
 ]
 """What happened: the script began; it called a tool, and the gate said this; somebody decided about a call;
 the tool answered; the script went on with these answers; the run was put aside until somebody decides; a
-process took it up again and is where its record ends; the script returned; the run was over."""
+process took it up again and is where its record ends; the script returned; the run was over; another run
+does its work again."""
 
 _BYTES, _DICT = "$bytes", "$dict"
 _LONE = "backslashreplace"  # half a surrogate pair, which UTF-8 does not have, is then as JSON escapes it

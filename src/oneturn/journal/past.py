@@ -38,6 +38,8 @@ class PastCall:
     granted: bool = False
     sent: str = ""
     """The fingerprint of the arguments that were sent."""
+    took_effect: bool = False
+    """Whether the tool answered, and its result could not be taken."""
     is_masked: bool = False
     """Whether the answer on record is not what the tool answered: parts of it must not be on record."""
 
@@ -72,6 +74,8 @@ class Past:
     """The script's own end; None when it was stopped, or has not ended."""
     ended: Mapping[str, Any] | None = None
     """The end of the run."""
+    retried_by: str = ""
+    """The run that does its work again."""
     decided: dict[int, Decision] = field(default_factory=dict)
     """What people said about calls, by call."""
     waits: tuple[int, ...] = ()
@@ -121,6 +125,10 @@ class Past:
     def _add(self, event: Event, lines: Sequence[str]) -> None:
         body = event.body
         self.waits = tuple(body["calls"]) if event.kind == "waiting" else ()
+        if event.kind in ("taken", "resumed"):
+            self.returned = None  # its end was not the run's: a host went away before that
+        if event.kind == "retried":
+            self.retried_by = body["by"]
         if event.kind == "decided" and "redacted" not in body:  # else it has to be decided again
             self.decided[body["id"]] = decision_of(body)
         elif event.kind == "called":
@@ -134,6 +142,7 @@ class Past:
                 seconds=body.get("seconds", 0.0),
                 size=body.get("bytes", 0),
                 is_masked="redacted" in body,
+                took_effect="took_effect" in body,
             )
         elif event.kind == "resumed":
             self.batches.append(tuple(self._batch(body["answers"])))

@@ -13,7 +13,6 @@ import json
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -86,7 +85,7 @@ class Journal:
         """What results left behind; kept where the journal outlives the process."""
         self._owner = owners.this_process()
         self._most = most
-        self._kept: deque[tuple[str, int]] = deque()
+        self._kept: dict[str, int] = {}  # runs and their bytes, oldest first
         self._kept_bytes = 0
         self._lock = threading.Lock()  # guards the two below
         self._dirty: dict[str, Recording] = {}
@@ -107,20 +106,24 @@ class Journal:
         )  # fmt: skip
         return self._opened(Recording(self, row, key, is_new=True))
 
-    def take(self, run: str, *, caller: str | None = None) -> tuple[Recording, list[Event]]:
+    def take(
+        self, run: str, *, caller: str | None = None, over: bool = False
+    ) -> tuple[Recording, list[Event]]:
         """Take up a run that no other process has, with what is recorded of it.
 
         Args:
             run: Its id.
             caller: Whose it must be; anybody's when not given.
+            over: Also one that has ended, to add a word to its record.
 
         Raises:
             RunNotFound: There is no such run.
             RunBusy: Another process has it.
             JournalCorrupt: What is recorded was changed, or cannot be read.
         """
+        self.flush()  # a run that was driven here a moment ago may still be ours
         known = self._row(run, caller)
-        if known.status not in ("running", "waiting"):
+        if known.status not in ("running", "waiting") and not over:
             raise RunBusy(f"{run} has ended: it {known.status}. Its outcome is recorded; start a new run.")
         with self._lock:
             if run in self._open:
@@ -140,7 +143,7 @@ class Journal:
         self.flush()
         row = self._row(run, caller)
         with self._writing:
-            events, _ = self._events(self.store.run(run) or row)
+            events, _ = self._events(row, grows=True)
         return row, events
 
     def is_left(self, row: RunRow) -> bool:
@@ -221,7 +224,11 @@ class Journal:
     def over(self, recording: Recording) -> None:
         """The run is not driven any more; what it noted last is written without anybody waiting."""
         recording.is_over = True
-        self.noted(recording, 0)
+        with self._lock:
+            self._dirty[recording.run] = recording
+        if self._thread is None:
+            self._start_thread()
+        self._work.set()
 
     # --- writing
 
@@ -251,15 +258,18 @@ class Journal:
     def _release(self, recording: Recording) -> None:
         if self._open.pop(recording.run, None) is None:
             return
-        if not recording.lost and recording.status in ("running", "waiting"):
+        over = recording.status not in ("running", "waiting")
+        if not recording.lost and (not over or recording.was_over):
             self.store.release(recording.run, recording.fence)
-        if self._most is not None and recording.status not in ("running", "waiting"):
-            self._kept.append((recording.run, recording.size))
-            self._kept_bytes += recording.size
+        if not recording.lost and over and recording.has_asked:
+            self.approvals.close(recording.run)
+        if self._most is not None and recording.status != "running":
+            self._kept_bytes += recording.size - self._kept.pop(recording.run, 0)
+            self._kept[recording.run] = recording.size
             while self._kept_bytes > self._most:
-                run, size = self._kept.popleft()
+                run = next(iter(self._kept))
+                self._kept_bytes -= self._kept.pop(run)
                 self.store.forget(run)
-                self._kept_bytes -= size
 
     def _start_thread(self) -> None:
         with self._lock:
@@ -307,8 +317,9 @@ class Journal:
             raise RunNotFound(f"There is no run {run} on record; it may have been pruned.")
         return row
 
-    def _events(self, row: RunRow) -> tuple[list[Event], RunKey | None]:
-        rows = list(self.store.rows(row.id))
+    def _events(self, row: RunRow, *, grows: bool = False) -> tuple[list[Event], RunKey | None]:
+        # Another process may add to it while we read; what came after its row is another time's.
+        rows = [each for each in self.store.rows(row.id) if not grows or each.n <= row.n]
         bad = first_bad(row, rows)
         if bad is not None:
             raise JournalCorrupt(f"{bad}. Nothing of this run is used.")
@@ -338,7 +349,10 @@ class Recording:
         self.key = key
         self._head = row.head
         self._about = row.about
-        self._ended: float | None = None
+        self._ended = row.ended
+        self.was_over = row.ended is not None
+        self.has_asked = row.status == "waiting"
+        self.is_masked = False
         self._lock = threading.Lock()
         self._noted: list[tuple[str, float, bytes]] = []
         self._rows: list[Row] = []  # that could not be written yet
@@ -357,7 +371,8 @@ class Recording:
             raise RunBusy(_TAKEN.format(run=self.run))
         with self._lock:
             at = time.time()
-            data = self._spelled(body, large)
+            data, masked = self._spelled(body, large)
+            self.is_masked = self.is_masked or (masked and kind in _NEEDED)
             self._noted.append((kind, at, data))
             self.n += 1
             size = len(data) + _ROW
@@ -380,6 +395,7 @@ class Recording:
             at, approval.expires, request,
         )  # fmt: skip
         with self._lock:
+            self.has_asked = True
             self._asks.append(row)
         self._journal.noted(self, len(request))
 
@@ -400,7 +416,8 @@ class Recording:
         """This process drives the run no more."""
         self._journal.over(self)
 
-    def _spelled(self, body: Mapping[str, Any], large: str) -> bytes:
+    def _spelled(self, body: Mapping[str, Any], large: str) -> tuple[bytes, bool]:
+        """A body as it is written, and whether anything in it is masked."""
         body = self._masked(body, large)
         data = encode(body)
         clean = self._journal.clean
@@ -408,15 +425,16 @@ class Recording:
             # Said in the event: a script must not be given the mask for the value.
             body = {**clean.cleaned(body), "redacted": True}
             data = encode(body)
+        masked = "redacted" in body
         if not large or len(data) <= LARGE:
-            return data
+            return data, masked
         value = encode({large: body[large]})
         sealed = value if self.key is None else self.key.seal(value, blob_data(self.run))
         digest = hashlib.sha256(sealed).digest()
         if digest not in self._blobs:
             self._blobs[digest] = sealed
             self.size += len(sealed)
-        return encode({**body, large: None, "kept": [digest.hex(), len(value)]})
+        return encode({**body, large: None, "kept": [digest.hex(), len(value)]}), masked
 
     def _masked(self, body: Mapping[str, Any], large: str) -> Mapping[str, Any]:
         """A body without the fields that must not be on record."""
@@ -450,8 +468,9 @@ class Recording:
                 rows.append(row)
             blobs, self._blobs = self._blobs, {}
             asks, self._asks = self._asks, []
+            until = time.time() + LEASE if self._ended is None else 0.0  # nobody has to have it any more
             return Append(
-                self.run, self.fence, self.status, self._ended, self._about, time.time() + LEASE,
+                self.run, self.fence, self.status, self._ended, self._about, until,
                 tuple(rows), tuple(blobs.items()), tuple(asks), self._row if self.is_new else None,
             )  # fmt: skip
 
@@ -470,5 +489,6 @@ class Recording:
             self.durable = append.rows[-1].n
 
 
+_NEEDED = ("began", "answered", "resumed")  # what a script is run again from
 _SPOKEN = ("arguments", "value", "answers")  # what tools are given and give, and what scripts return
 _TAKEN = "Another process has taken {run}; it goes on there, and this one stopped before doing anything more."

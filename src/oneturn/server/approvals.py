@@ -90,7 +90,8 @@ class Desk:
     async def _called_back(self, request: Request) -> Any:
         assert self._messenger is not None, "else there is no such route"
         word = self._messenger.read(await _body(request), request.headers)
-        return await self._put(await self._filed(word.approval), word.decision(f"{word.by} (webhook)"))
+        with self._messenger.once(request.headers):
+            return await self._put(await self._filed(word.approval), word.decision(f"{word.by} (webhook)"))
 
     async def _put(self, filed: Filed, decision: Decision) -> Any:
         return _summary(await self._app.decide(filed.approval.id, decision))

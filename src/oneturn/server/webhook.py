@@ -1,7 +1,8 @@
 """Webhooks: word of calls that wait, signed, to where people are; and their signed answers.
 
 Both ways it is the Standard Webhooks scheme, with one secret: an id, a time and a body, signed together.
-What comes back must be fresh, and each id counts once. A message of ours that somebody sends back to us is no
+What comes back must be fresh, and each id counts once: from when what it says is on record, so that a message
+that could not be recorded can be sent again. A message of ours that somebody sends back to us is no
 answer, because answers have a type of their own.
 """
 
@@ -12,7 +13,8 @@ import json
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,6 +58,7 @@ class Messenger:
         self._sending: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._used: OrderedDict[str, float] = OrderedDict()
+        self._at_work: set[str] = set()
 
     def tell(self, waiting: Collection[Filed]) -> None:
         """Send word of those that were not told yet; all that wait must be among `waiting`."""
@@ -111,7 +114,6 @@ class Messenger:
         Raises:
             PermissionError: It is not signed with our secret, or not fresh.
             ConfigError: It is signed, and says something else than a word.
-            DecisionRefused: A message with this id was read already.
         """
         try:
             self._signer.verify(body, dict(headers))
@@ -121,16 +123,28 @@ class Messenger:
             ) from None
         word = checked(SignedWord, body)
         assert isinstance(word, SignedWord)
-        self._use(headers["webhook-id"])
         return word
 
-    def _use(self, message: str) -> None:
-        now = time.monotonic()
+    @contextmanager
+    def once(self, headers: Mapping[str, str]) -> Iterator[None]:
+        """Around acting on a message that was read. Its id is used up when this ends without an exception.
+
+        Raises:
+            DecisionRefused: A message with this id was acted on, or is being acted on.
+        """
+        message, now = headers["webhook-id"], time.monotonic()
         while self._used and (len(self._used) >= _IDS or next(iter(self._used.values())) < now - _FRESH):
             self._used.popitem(last=False)
         if message in self._used:
             raise DecisionRefused(f"The message {message[:100]} was read already; what it said stands.")
-        self._used[message] = now
+        if message in self._at_work:
+            raise DecisionRefused(f"The message {message[:100]} is being read already.")
+        self._at_work.add(message)
+        try:
+            yield
+            self._used[message] = time.monotonic()
+        finally:
+            self._at_work.discard(message)
 
 
 def _message(filed: Filed) -> dict[str, Any]:
