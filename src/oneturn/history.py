@@ -51,6 +51,7 @@ class History:
         self._asked: dict[int, Call] = {}
         self._open: dict[int, tuple[Call, PastCall]] = {}
         self._settled: set[int] = set()  # calls whose end is on record
+        self._has_begun = past is not None
         self._met: set[int] = set()  # calls on record that were made again
         self._digests: dict[int, str] = {}  # of calls that go through the gate again, perhaps edited
         self._unsynced = False
@@ -168,6 +169,7 @@ class History:
         """The script is about to start, or never will."""
         if self._recording is None or self._past is not None:
             return
+        self._has_begun = True
         self._recording.note(
             "began",
             {
@@ -324,8 +326,11 @@ class History:
             log.error("The end of a run is not on record: %s", error)
 
     def ended(self, outcome: Outcome, prints: str = "") -> None:
-        """The run is over. What the script did not wait for, or printed last, is told with it."""
-        if self._recording is None:
+        """The run is over. What the script did not wait for, or printed last, is told with it.
+
+        One that never had a place to begin in leaves nothing on record.
+        """
+        if self._recording is None or not self._has_begun:
             return
         late = [_call_state(call) for call in outcome.calls if call.id not in self._settled]
         body = {

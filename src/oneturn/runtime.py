@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from .drive import Drive, new_id
 from .endings import CANCELLED, outcome_of
-from .errors import JournalError, SandboxBusy, SandboxClosed
+from .errors import JournalError, RunBusy, SandboxBusy, SandboxClosed
 from .flight import CANCEL_PATIENCE
 from .gate import Allowed, Asked, Cached, Context, Dispatcher, Gate, Refused, Reply, Reuse, Verdict
 from .gate.base import Budget
 from .history import History
 from .journal.artifacts import Artifact, ArtifactStore
+from .journal.owners import LEASE
 from .journal.past import Past
 from .order import Approver, Order, Parts
 from .sandbox.router import Router
@@ -195,10 +196,11 @@ class Runtime:
         recording, past = await self._taken(order.retry_of, order.caller, over=True)
 
         def note() -> None:
-            if past.retried_by:
-                raise JournalError(
-                    f"{order.retry_of} was retried by {past.retried_by} already; retry that one instead."
-                )
+            by = past.retried_by
+            if by and self.journal.store.run(by) is not None:
+                raise JournalError(f"{order.retry_of} was retried by {by} already; retry that one instead.")
+            if by and time.time() < past.retried_at + LEASE:  # else it never began
+                raise RunBusy(f"{order.retry_of} is being retried by {by}; try again in {LEASE:g} s.")
             if past.ended is None:
                 why = ["Superseded", f"its work is done again by {run_id}", None, ""]
                 recording.is_now("cancelled", {"error": f"{why[0]}: {why[1]}"})

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from oneturn import CodeMode, DecisionRefused, JournalError, Limits, SandboxUnavailable
+from oneturn.journal.sqlite import SqliteStore
+from oneturn.journal.writer import Journal
 from oneturn.types import Decision
 
 DONE: list[str] = []
@@ -69,6 +71,29 @@ async def test_a_run_is_retried_once_and_then_its_retry_is(tmp_path: Path) -> No
     assert third.value == "ok"
     assert [call.reused for call in third.calls] == [True, True]
     assert DONE == ["charge 1", "charge 2"]
+
+
+async def test_a_retry_that_could_not_begin_is_no_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oneturn.runtime.LEASE", 0.0)
+    async with app(tmp_path) as bank:
+        failed = await bank.execute("await charge(1)\n1 / 0")
+    async with app(tmp_path, isolation="container") as elsewhere:
+        with pytest.raises(SandboxUnavailable):
+            await elsewhere.execute("await charge(1)", retry_of=failed.run_id)
+    async with app(tmp_path) as bank:
+        assert (await bank.execute("await charge(1)", retry_of=failed.run_id)).calls[0].reused
+    assert DONE == ["charge 1"]
+
+
+async def test_a_run_that_could_not_begin_leaves_nothing_on_record(tmp_path: Path) -> None:
+    async with app(tmp_path, isolation="container") as elsewhere:
+        with pytest.raises(SandboxUnavailable):
+            await elsewhere.execute("await charge(1)")
+    journal = Journal(SqliteStore(tmp_path / "journal.db"))
+    assert journal.runs() == []
+    journal.close()
 
 
 async def test_a_run_that_could_not_be_taken_up_here_goes_on_elsewhere(tmp_path: Path) -> None:

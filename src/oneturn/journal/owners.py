@@ -13,6 +13,9 @@ import sys
 import uuid
 from pathlib import Path
 
+LEASE = 30.0
+"""Seconds after which another host may take a run whose host has fallen silent."""
+
 
 @functools.cache
 def _place() -> tuple[str, str, str]:

@@ -76,6 +76,8 @@ class Past:
     """The end of the run."""
     retried_by: str = ""
     """The run that does its work again."""
+    retried_at: float = 0.0
+    """When it said so, in seconds since 1970."""
     decided: dict[int, Decision] = field(default_factory=dict)
     """What people said about calls, by call."""
     waits: tuple[int, ...] = ()
@@ -100,11 +102,6 @@ class Past:
         unsent = {entry[0] for entry in late if entry[1] == "cancelled"}
         return [call for call in self.calls.values() if call.id not in unsent]
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the run was put aside, and nothing has happened since."""
-        return bool(self.waits)
-
     @classmethod
     def of(cls, events: Sequence[Event]) -> Past:
         """Read it. Raises JournalCorrupt when it has no beginning."""
@@ -128,7 +125,7 @@ class Past:
         if event.kind in ("taken", "resumed"):
             self.returned = None  # its end was not the run's: a host went away before that
         if event.kind == "retried":
-            self.retried_by = body["by"]
+            self.retried_by, self.retried_at = body["by"], event.at
         if event.kind == "decided" and "redacted" not in body:  # else it has to be decided again
             self.decided[body["id"]] = decision_of(body)
         elif event.kind == "called":

@@ -24,6 +24,7 @@ from .approvals import Approvals, approval_body, approval_data
 from .chain import first_bad, seal, start_of
 from .events import Event, EventKind, decode, encode, fingerprint
 from .kept import KeptArtifacts
+from .owners import LEASE
 from .reading import blob_data, read_event, row_data
 from .redaction import Fields
 from .rows import Append, ApprovalRow, Row, RunRow
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("oneturn.journal")
 
-LEASE = 30.0
-"""Seconds after which another host may take a run whose host has fallen silent."""
 LARGE = 64 * 1024
 """Bytes of a value from which it is kept beside the events, once for each content."""
 _LAZY = 0.02  # seconds that events nobody waits for are gathered
