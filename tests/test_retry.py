@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.journal.shop import Shop, crashes, needs_python
 
-from oneturn import CodeMode, Limits, Outcome
+from oneturn import CodeMode, Limits, Outcome, current_call
 from oneturn.errors import RunBusy, RunNotFound
 
 
@@ -20,6 +20,11 @@ class Bank(Shop):
 
     pin = ""
     fails = True
+
+    def __init__(self, *where: Path) -> None:
+        super().__init__(*where)
+        self.keys: list[str] = []
+        """The idempotency keys of the charges."""
 
     def app(self, **options: Any) -> CodeMode:
         app = super().app(**options)
@@ -32,6 +37,7 @@ class Bank(Shop):
         @app.tool(effect="write", description=f"Charge. {self.pin}")
         async def charge(n: int) -> int:
             self.do(f"charge {n}")
+            self.keys.append(current_call().idempotency_key)
             return len(self.done())
 
         @app.tool(effect="write")
@@ -150,7 +156,32 @@ async def test_a_tool_that_may_be_called_again_is(bank: Bank) -> None:
     forget(crashed)
     again = await crashed.retry("await save(1)\nawait again.put(2)", first)
     assert again.value == "put 2"
-    assert [line.split()[0] for line in crashed.done()] == ["put"]
+    assert crashed.done() == [f"put 2 {first.run_id}-1"]  # under the key that it had then
+
+
+async def test_the_key_it_had_stays_through_crashes_and_retries(bank: Bank) -> None:
+    first = await bank.run("await save(1)\nawait again.put(2)")
+    crashed = Bank(bank.folder, bank.after("called").journal)
+    again = await crashed.retry("await again.put(2)", first)
+    last = Bank(bank.folder, _without_the_answer(crashed, again.run_id, "again.put"))
+    forget(last)
+    assert (await last.resume(again.run_id)).ok
+    assert last.done() == [f"put 2 {first.run_id}-1"]
+    last = Bank(bank.folder, _without_the_answer(crashed, again.run_id, "again.put"))
+    forget(last)
+    third = await last.retry("await again.put(2)\nawait again.put(2)", again)
+    assert third.ok
+    assert last.done() == [f"put 2 {first.run_id}-1", f"put 2 {third.run_id}-1"]
+
+
+async def test_a_call_a_person_lets_repeat_has_the_key_it_had(bank: Bank) -> None:
+    first = await bank.run("await charge(1)")
+    crashed = Bank(bank.folder, bank.after("called").journal)
+    waiting = await crashed.retry("await charge(1)", first)
+    crashed.decide(waiting, 0, True, "alice")
+    forget(crashed)
+    assert (await crashed.resume(waiting.run_id)).ok
+    assert [*bank.keys, *crashed.keys] == [f"{first.run_id}-0"] * 2
 
 
 async def test_a_run_that_crashed_is_retried_without_taking_it_up(bank: Bank) -> None:
@@ -285,13 +316,13 @@ async def test_reads_after_the_difference_stay_live_when_the_retry_is_taken_up_a
     code = "import asyncio\nawait asyncio.gather(wipe(1), rate(1))"
     waiting = await bank.retry(code, first)
     assert reused(waiting) == [("wipe", False), ("rate", False)]
-    crashed = Bank(bank.folder, _without_the_answer(bank, waiting.run_id))
+    crashed = Bank(bank.folder, _without_the_answer(bank, waiting.run_id, "rate"))
     again = await crashed.to_end(waiting.run_id)
     assert not any(call.reused for call in again.calls)
 
 
-def _without_the_answer(bank: Bank, run: str) -> Path:
-    """The journal of a host that died before the read of a run was answered."""
+def _without_the_answer(bank: Bank, run: str, tool: str) -> Path:
+    """The journal of a host that died before a call of a run was answered."""
     copy = bank.folder / "copy.db"
     with (
         contextlib.closing(sqlite3.connect(bank.journal)) as here,
@@ -299,7 +330,8 @@ def _without_the_answer(bank: Bank, run: str) -> Path:
     ):
         here.backup(there)
         n, head = there.execute(
-            "select n, hash from oneturn_rows where run=? and kind='called' order by n desc", (run,)
+            "select n, hash from oneturn_rows where run=? and kind='called' and instr(body, ?)",
+            (run, f'"{tool}"'),
         ).fetchone()
         there.execute("delete from oneturn_rows where run=? and n>?", (run, n))
         there.execute(

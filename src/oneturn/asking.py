@@ -177,6 +177,8 @@ class Asking:
             elif decision.grant is not None and tool is not None:
                 self._grant(tool, decision.grant)
         for call in calls:
+            if call.key:
+                consent.keys[call.id] = call.key
             tool = scope.get(call.tool) if call.granted else None
             if tool is None or (call.answer is None and (tool.effect == "read" or tool.idempotent)):
                 continue  # it is sent again, and counts then

@@ -63,7 +63,7 @@ class Drive:
         self._parked = self._cancelled = False
         self._arrived = time.monotonic()
         recording, past = taken or (parts.record(self.id, order.caller), None)
-        self._history = History(recording, past, order.limits, parts.pin)
+        self._history = History(recording, past, order, parts.pin)
         records = Records()
         self._span = parts.span(self.id, order, past)
         self._flight = Flight(
@@ -125,6 +125,11 @@ class Drive:
             if not steps.closed:
                 await whole(self._loop.run_in_executor(self._parts.threads, steps.close))
             self._history.close()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the run is on record, if anything is."""
+        return self._history.has_begun
 
     @property
     def _goes_on(self) -> bool:

@@ -196,7 +196,7 @@ class Flight:
                 source,
                 left=self.left,
                 stopped=lambda: call_id in self._let_go,
-                info=CallInfo(self._run, call_id, self._caller),
+                info=CallInfo(self._run, call_id, self._caller, allowed.key),
             )
             reply = await (sending if self._span is None else self._span.sent(allowed, sending))
         self._tasks.pop(call_id, None)

@@ -36,16 +36,19 @@ class History:
     Args:
         recording: Where it is noted; nothing is, without one.
         past: What is on record already, when the run is taken up again.
-        limits: Of the run.
+        order: What is run.
         pin: The pin of a tool's definition.
     """
 
     def __init__(
-        self, recording: Recording | None, past: Past | None, limits: Limits, pin: Callable[[Tool], str]
+        self, recording: Recording | None, past: Past | None, order: Order, pin: Callable[[Tool], str]
     ) -> None:
         self._recording = recording
         self._past = past
-        self._limits = limits
+        self._limits = order.limits
+        self._salt = order.salt
+        if recording is not None:
+            recording.salt = order.salt
         self._pin = pin
         self._batch = 0
         self._asked: dict[int, Call] = {}
@@ -61,6 +64,11 @@ class History:
     def is_masked(self) -> bool:
         """Whether something the script needs is not on record as it was."""
         return self._recording is not None and self._recording.is_masked
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the script was about to start, or never will: the run has a record then."""
+        return self._has_begun
 
     @property
     def is_recorded(self) -> bool:
@@ -178,6 +186,7 @@ class History:
                 "allow": order.allow,
                 "limits": _limits_body(order.limits),
                 "seed": seed,
+                "salt": self._salt,
                 "session": order.session,
                 "retry_of": order.retry_of,
                 "sandbox": route.sandbox.name if route else None,
@@ -207,6 +216,8 @@ class History:
         body["arguments"] = verdict.arguments
         if verdict.granted:
             body["granted"] = True
+        if verdict.key:
+            body["key"] = verdict.key
         self._recording.note("called", body, large="arguments")
         self._unsynced = self._unsynced or verdict.tool.effect != "read"
 
@@ -358,13 +369,19 @@ class History:
         asked = self._asked.pop(answer.call_id, None)
         if asked is None:
             return answer.call_id
-        return [asked.id, asked.kind, asked.name, digest(asked, self._limits), answer_body(answer)]
+        return [
+            asked.id,
+            asked.kind,
+            asked.name,
+            digest(asked, self._limits, self._salt),
+            answer_body(answer),
+        ]
 
     def _call_body(self, call: Call, tool: Tool | None, verdict: str) -> dict[str, Any]:
         return {
             "id": call.id,
             "name": call.name,
-            "digest": self._digests.pop(call.id, "") or digest(call, self._limits),
+            "digest": self._digests.pop(call.id, "") or digest(call, self._limits, self._salt),
             "verdict": verdict,
             "tool": tool.name if tool else call.name,
             "effect": tool.effect if tool else "destructive",

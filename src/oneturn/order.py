@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .gate import Dispatcher, Gate
 from .journal.artifacts import ArtifactStore
+from .journal.events import new_salt
 from .program import Program, needs_full_python
 from .sandbox.router import Route, Router
 from .sessions import Held, Sessions, with_bound
@@ -115,6 +116,8 @@ class Order:
     """What is on record in place of `code`, when that holds what must not be."""
     retry_of: str = ""
     """The run whose work this one does again, without repeating what it did."""
+    salt: str = field(default_factory=new_salt)
+    """What the digests on record are made with; a retry has that of the run it retries."""
 
     @classmethod
     def of(cls, began: Mapping[str, Any], view: View, approver: Approver | None = None) -> Order:
@@ -130,4 +133,5 @@ class Order:
             tuple(map(tuple, began["allow"])),
             approver,
             retry_of=began["retry_of"],
+            salt=began["salt"],
         )

@@ -9,6 +9,7 @@ thread. The event loop does nothing that grows with the size of a script or a va
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from .drive import Drive, new_id
 from .endings import CANCELLED, outcome_of
 from .errors import JournalError, RunBusy, SandboxBusy, SandboxClosed
-from .flight import CANCEL_PATIENCE
+from .flight import CANCEL_PATIENCE, whole
 from .gate import Allowed, Asked, Cached, Context, Dispatcher, Gate, Refused, Reply, Reuse, Verdict
 from .gate.base import Budget
 from .history import History
@@ -112,11 +113,9 @@ class Runtime:
         """
         await self._take_place()
         try:
-            run_id = new_id()
             if order.retry_of:
-                await self._retried(order, run_id)
-            reuse = await self._reuse(order) if order.retry_of else None
-            return await self._drive(Drive(self.parts, order, None, reuse, run_id))
+                return await self._retry(order)
+            return await self._drive(Drive(self.parts, order))
         finally:
             self._places.release()
             if order.session and self._sweep is None and not self._closed:
@@ -191,12 +190,30 @@ class Runtime:
             taking.add_done_callback(give_back)
             raise
 
-    async def _retried(self, order: Order, run_id: str) -> None:
-        """The run that is retried is over for good, and says by whom its work is done again."""
+    async def _retry(self, order: Order) -> Outcome:
+        """Do the work of an earlier run again. Raises as `execute`; it may be tried again then."""
+        run_id = new_id()
+        salt = await self._retried(order, run_id)
+        drive: Drive | None = None
+        try:
+            reuse = await self._reuse(order)
+            drive = Drive(self.parts, replace(order, salt=salt), None, reuse, run_id)
+            return await self._drive(drive)
+        except BaseException:
+            if drive is None or not drive.has_begun:
+                with contextlib.suppress(JournalError):  # it may be tried again in a while then
+                    await whole(asyncio.ensure_future(self._retried(order, "")))
+            raise
+
+    async def _retried(self, order: Order, run_id: str) -> str:
+        """The run that is retried is over for good, and says by whom its work is done again.
+
+        By nobody after all, without `run_id`. Returns the salt of its digests.
+        """
         recording, past = await self._taken(order.retry_of, order.caller, over=True)
 
-        def note() -> None:
-            by = past.retried_by
+        def note() -> str:
+            by = past.retried_by if run_id else ""
             if by and self.journal.store.run(by) is not None:
                 raise JournalError(f"{order.retry_of} was retried by {by} already; retry that one instead.")
             if by and time.time() < past.retried_at + LEASE:  # else it never began
@@ -208,9 +225,10 @@ class Runtime:
                 recording.note("ended", {**body, "seconds": past.used, "calls": []})
             recording.note("retried", {"by": run_id})
             recording.sync()
+            return past.salt
 
         try:
-            await asyncio.to_thread(note)
+            return await asyncio.to_thread(note)
         finally:
             recording.close()
 
@@ -224,7 +242,7 @@ class Runtime:
             run_id = found[-1][1].began["retry_of"]
         older: Reuse | None = None
         for earlier_id, past in reversed(found):
-            reuse = Reuse(earlier_id, past.made, self.parts.pin)
+            reuse = Reuse(earlier_id, past.made, past.salt, self.parts.pin)
             if older is not None:
                 older.pass_over(past.calls.values(), order.view.scope.get)
                 reuse.add(older)
@@ -270,7 +288,7 @@ class Runtime:
         masked = "" if shown is arguments else call_of(repr(shown))
         script = call_of(repr(dict(arguments)))
         order = Order(script, view, limits, caller, allow=allow, approver=approver, shown=masked)
-        history = History(self.parts.record(run_id, caller), None, limits, self.parts.pin)
+        history = History(self.parts.record(run_id, caller), None, order, self.parts.pin)
         call = Call(0, "tool", name, (), arguments)
         span = self.parts.span(run_id, order)
         work = asyncio.get_running_loop().create_task(self._call(run_id, call, order, history, span))

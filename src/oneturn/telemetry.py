@@ -22,6 +22,7 @@ from opentelemetry.trace import Span, StatusCode
 
 from . import __version__, errors
 from .errors import Diverged, RunBusy
+from .tools.base import idempotency_key
 from .types import Approval, CallRecord, CallStatus, Decision, Outcome, RunStatus
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class RunSpan:
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": tool.name,
             "gen_ai.tool.type": "function",
-            "gen_ai.tool.call.id": f"{self._id}-{allowed.call.id}",
+            "gen_ai.tool.call.id": allowed.key or idempotency_key(self._id, allowed.call.id),
             "oneturn.run.id": self._id,
             "oneturn.call.id": allowed.call.id,
             "oneturn.tool.effect": tool.effect,

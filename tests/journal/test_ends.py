@@ -73,10 +73,7 @@ async def test_a_run_is_retried_once_and_then_its_retry_is(tmp_path: Path) -> No
     assert DONE == ["charge 1", "charge 2"]
 
 
-async def test_a_retry_that_could_not_begin_is_no_retry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("oneturn.runtime.LEASE", 0.0)
+async def test_a_retry_that_could_not_begin_is_no_retry(tmp_path: Path) -> None:
     async with app(tmp_path) as bank:
         failed = await bank.execute("await charge(1)\n1 / 0")
     async with app(tmp_path, isolation="container") as elsewhere:

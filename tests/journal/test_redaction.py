@@ -139,6 +139,14 @@ async def test_edits_made_while_the_run_waits_are_sent_and_not_written(vault: Va
     assert vault.found() == []
 
 
+async def test_what_is_kept_to_tell_calls_apart_tells_nothing_about_other_runs(vault: Vault) -> None:
+    for _ in range(2):
+        assert (await vault.run(f"{LOGIN}await store({{'password': p}})")).ok
+    called = [body for _, kind, body in vault.rows() if kind == "called"]
+    assert len(called) == 2
+    assert all(len({body[name] for body in called}) == 2 for name in ("digest", "sent"))
+
+
 async def test_a_retry_still_knows_what_was_sent(vault: Vault) -> None:
     code = f"{LOGIN}await store({{'password': p}})\nawait store({{'password': p}})\n"
     first = await vault.run(f"{code}1 / 0")

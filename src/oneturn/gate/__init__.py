@@ -66,4 +66,4 @@ class Gate:
             request = passed
         assert request.tool is not None
         assert request.arguments is not None
-        return Allowed(call, request.tool, request.arguments, request.remember, request.granted)
+        return Allowed(call, request.tool, request.arguments, request.remember, request.granted, request.key)

@@ -69,6 +69,7 @@ class Request:
     arguments: Mapping[str, Any] | None = None
     remember: Remember | None = None
     granted: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Allowed:
     """Verdict: send exactly this. `arguments` is a copy nothing else holds.
 
     `remember` is for its result, if it succeeds; None when nobody wants to know. `granted`: it used up one
-    call of a grant.
+    call of a grant. `key` is the idempotency key that an earlier run sent it under.
     """
 
     call: Call
@@ -84,6 +85,7 @@ class Allowed:
     arguments: Mapping[str, Any]
     remember: Remember | None = None
     granted: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

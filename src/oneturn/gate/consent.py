@@ -43,6 +43,8 @@ class Consent:
     """Calls that people were asked about before the run was put aside."""
     decided: set[int] = field(default_factory=set)
     """Those of them that somebody decided about: their word is all that counts, whatever else would do."""
+    keys: dict[int, str] = field(default_factory=dict)
+    """The idempotency keys of calls that an earlier run may have made, by call of this one."""
     denials: int = 0
     waiting: int = 0
     _grants: list[_Granted] = field(default_factory=list)

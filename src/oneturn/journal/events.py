@@ -11,6 +11,7 @@ import base64
 import datetime as dt
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -66,12 +67,17 @@ def canonical(arguments: Mapping[str, Any]) -> bytes:
         return _SORTED.encode(_tagged(arguments)).encode(errors=_LONE)
 
 
-def fingerprint(arguments: Mapping[str, Any]) -> str:
-    """Arguments that passed the gate, in 32 hex digits: equal for equal ones."""
-    return hashlib.sha256(canonical(arguments)).hexdigest()[:32]
+def new_salt() -> str:
+    """What the digests of a run are made with, and those of its retries: equal calls of others differ."""
+    return secrets.token_hex(16)
 
 
-def digest(call: Call, limits: Limits) -> str:
+def fingerprint(arguments: Mapping[str, Any], salt: str) -> str:
+    """Arguments that passed the gate, in 32 hex digits: equal for equal ones and the same salt."""
+    return _digest(canonical(arguments), salt)
+
+
+def digest(call: Call, limits: Limits, salt: str) -> str:
     """What a call asks for, in 32 hex digits: equal for equal calls, whatever the script put into it."""
     given = [call.args, dict(call.kwargs)] if call.args else [[], call.kwargs]
     try:
@@ -83,7 +89,7 @@ def digest(call: Call, limits: Limits) -> str:
             spelled = _UNSORTED.encode(given)
     except (ValueRefused, ValueError) as error:  # it may not be sent either
         spelled = f"refused: {error}"
-    return hashlib.sha256(f"{call.kind} {call.name} {spelled}".encode("utf-8", "replace")).hexdigest()[:32]
+    return _digest(f"{call.kind} {call.name} {spelled}".encode("utf-8", "replace"), salt)
 
 
 def failure_body(failure: Failure | None) -> list[str] | None:
@@ -143,6 +149,10 @@ def place_of(body: Sequence[int] | None, lines: Sequence[str]) -> Position | Non
         return None
     line, column = body
     return Position(line, column, lines[line - 1].strip() if 0 < line <= len(lines) else "")
+
+
+def _digest(data: bytes, salt: str) -> str:
+    return hashlib.blake2b(data, key=salt.encode(), digest_size=16).hexdigest()
 
 
 def _tagged(value: Any) -> Any:

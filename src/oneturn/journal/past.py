@@ -38,6 +38,8 @@ class PastCall:
     granted: bool = False
     sent: str = ""
     """The fingerprint of the arguments that were sent."""
+    key: str = ""
+    """The idempotency key it was sent under, when an earlier run had sent it before."""
     took_effect: bool = False
     """Whether the tool answered, and its result could not be taken."""
     is_masked: bool = False
@@ -94,6 +96,11 @@ class Past:
             or "redacted" in self.began
             or any(self.calls[each].is_masked for each in self.given if each in self.calls)
         )
+
+    @property
+    def salt(self) -> str:
+        """What its digests are made with."""
+        return str(self.began["salt"])
 
     @property
     def made(self) -> list[PastCall]:
@@ -168,6 +175,7 @@ class Past:
             answer=answer,
             granted=body.get("granted", False),
             sent=body.get("sent", ""),
+            key=body.get("key", ""),
         )
 
     def _batch(self, answers: Sequence[Any]) -> list[Answer]:
@@ -199,7 +207,7 @@ class Past:
             if other is not None:
                 raise Diverged(_different(f"{other.kind} {other.name}", call_text(call)))
             return None
-        if known.name != call.name or known.digest != digest(call, limits):
+        if known.name != call.name or known.digest != digest(call, limits, self.salt):
             raise Diverged(_different(known.text, call_text(call)))
         return known
 
@@ -211,7 +219,9 @@ class Past:
             if tool is not None:
                 raise Diverged(_different(tool.text, call_text(call)))
             return False
-        if (known.kind, known.name) != (call.kind, call.name) or known.digest != digest(call, limits):
+        if (known.kind, known.name) != (call.kind, call.name) or known.digest != digest(
+            call, limits, self.salt
+        ):
             raise Diverged(_different(f"{known.kind} {known.name}", call_text(call)))
         return True
 

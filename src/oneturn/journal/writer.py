@@ -350,6 +350,7 @@ class Recording:
         self._about = row.about
         self._ended = row.ended
         self.was_over = row.ended is not None
+        self.salt = ""  # of the run's digests
         self.has_asked = row.status == "waiting"
         self.is_masked = False
         self._lock = threading.Lock()
@@ -444,7 +445,7 @@ class Recording:
         if masked is body[large]:
             return body
         # What was sent can still be told from what is sent next, without being on record.
-        known = {"sent": fingerprint(body[large])} if large == "arguments" else {}
+        known = {"sent": fingerprint(body[large], self.salt)} if large == "arguments" else {}
         return {**body, large: masked, "redacted": True, **known}
 
     # --- for the journal

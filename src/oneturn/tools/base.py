@@ -61,11 +61,18 @@ class CallInfo:
     run_id: str
     call_id: int
     caller: str
+    key: str = ""
+    """The idempotency key of the same call in the run that this one retries; none when empty."""
 
     @property
     def idempotency_key(self) -> str:
         """The same for this call however often it is sent, and for no other: for services that take one."""
-        return f"{self.run_id}-{self.call_id}"
+        return self.key or idempotency_key(self.run_id, self.call_id)
+
+
+def idempotency_key(run_id: str, call_id: int) -> str:
+    """The key that a call of a run is first sent under."""
+    return f"{run_id}-{call_id}"
 
 
 CURRENT: ContextVar[CallInfo | None] = ContextVar("oneturn_call", default=None)
