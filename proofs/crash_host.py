@@ -103,6 +103,7 @@ class Killer:
         self._steps = itertools.count(1)  # steps come from several threads, and this is atomic
         self.seen = 0
         self.open: set[int] = set()
+        self.dying = threading.Lock()  # held for good by a thread that kills
 
     def begin(self, pipe: int, at: int) -> None:
         """A host begins; whoever forked it has been counted too."""
@@ -111,6 +112,7 @@ class Killer:
     def __call__(self, where: str) -> None:
         self.seen = step = next(self._steps)
         if step == self.at:
+            self.dying.acquire()  # what is open from here on is nobody's doing
             self.say("killed", [where, sorted(self.open)])
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -158,7 +160,8 @@ def _watch_doubt(store: type[Store]) -> None:
             if row.kind == "answered":
                 answered.add(body["id"])
             elif body.get("verdict") == "allowed" and body["effect"] != "read":
-                KILLER.open.add(body["id"])
+                with KILLER.dying:
+                    KILLER.open.add(body["id"])
         lost = append(self, appends)
         KILLER.open -= answered
         return lost
@@ -194,7 +197,7 @@ class Stage:
 
     async def _drive(self, app: CodeMode, tag: str, runs: Sequence[str]) -> None:
         script = SCRIPTS[self.script]
-        retry_of = runs[0] if script.retried and len(runs) == 1 and self._is_lost(runs[0]) else ""
+        retry_of = runs[0] if script.retried and self._is_lost(runs) else ""
         async with app:
             if runs and not retry_of:
                 outcome = await app.resume(runs[0], caller=tag)
@@ -205,12 +208,12 @@ class Stage:
                 )
             KILLER.say("ended", asdict(Ended.of(outcome)))
 
-    def _is_lost(self, run: str) -> bool:
-        """Whether a run did not end, and was not put aside either."""
+    def _is_lost(self, runs: Sequence[str]) -> bool:
+        """Whether the only run did not end, and does not wait; or no other began to do its work again."""
         store = store_of(self.journal)
-        row = store.run(run)
+        row = store.run(runs[0]) if len(runs) == 1 else None
         store.close()
-        return row is not None and row.status == "running"
+        return row is not None and row.status in ("running", "cancelled")
 
     def decide(self, tag: str) -> None:
         """What people say about the calls that wait: yes, unless that could repeat something."""

@@ -474,6 +474,14 @@ EXPRESSIONS: Mapping[str, tuple[str, ...]] = {
             "{{v: k for k, v in {dict}.items()}}",
         ),
         *("dict(enumerate({words}))", "{dict}.copy()", "{{s: 1 for s in {set}}}"),
+        *(
+            "dict.fromkeys({ints}, {any})",
+            "dict(Counter({ints}))",
+            "dict(zip({ints}, {words}))",
+            "{{x: i for i, x in enumerate({ints})}}",
+            "{{(r['n'], r['s']): r['t'] for r in {rows}}}",
+            "{{r['n']: r for r in {rows}}}",
+        ),
     ),
     "rows": (
         *(
@@ -706,6 +714,10 @@ _STATEMENTS: tuple[str, ...] = (
     "def h(x):\n    if x:\n        return {str}\n    return None\nprint(h({any}), h({int}))",
     "async def job(x):\n    print('in', x)\n    y = await solo(x)\n    print('out', y)\n    return y\nprint(await asyncio.gather(*[job(x) for x in {ints}]))",
     "async def job(x):\n    y = await tools.crm.find(x, limit={int})\n    return [y, await crm.save(y)]\nprint(await job({any}), await job({str}))",
+    "d = {{}}\nfor x in {ints}:\n    d[x] = d.get(x, 0) + {int}\nprint(d)",
+    "d = {dict}\nfor x in {ints}:\n    d.setdefault(x, []).append({any})\nprint(d)",
+    "tally = defaultdict(int)\nfor r in {rows}:\n    tally[r['t']] += r['n']\nprint(dict(tally))",
+    "def counted(xs):\n    c = Counter(xs)\n    c.update({ints})\n    return c\nprint(counted({ints}), counted({words}))",
     "class A:\n    size = {int}\n    def __init__(self, x):\n        self.x = x\n        self.items = []\n    def add(self, y):\n        self.items.append(y)\n        return self\n    def __repr__(self):\n        return f'A({{self.x!r}}, {{self.items}})'\na = A({any}).add({any})\nprint(a, a.x, a.size, [a])",
     "while len({ints}) > 99:\n    break\nelse:\n    print('never')",
     "n = 0\nwhile n < 4:\n    n += 1\n    if n == {int} % 4:\n        break\nprint(n)",

@@ -117,7 +117,7 @@ class Drive:
                 self._span.end(outcome)
             if not steps.put_aside and not self._goes_on:
                 self._history.ended(outcome, steps.unsaid)
-                if self._history.must_sync:  # what became of calls nobody waited for
+                if self._history.must_sync:
                     await whole(self._loop.run_in_executor(self._parts.threads, self._history.sync_end))
             return outcome
         finally:

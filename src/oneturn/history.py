@@ -245,8 +245,11 @@ class History:
         now = time.time()  # those that wait together were asked for together
         for approval in approvals:
             self._recording.ask(approval, now)
-        self._recording.is_now("waiting", {"waits": len(approvals)})
-        self._recording.note("waiting", {"calls": [approval.call_id for approval in approvals]})
+        self._recording.note(
+            "waiting",
+            {"calls": [approval.call_id for approval in approvals]},
+            stands=("waiting", {"waits": len(approvals)}),
+        )
         self._recording.sync()
 
     def cached(self, verdict: Cached, answer: Answer, size: int) -> None:
@@ -352,11 +355,11 @@ class History:
             "seconds": outcome.seconds,
             "calls": late,
         }
-        changed = {call.id for call in outcome.calls if call.effect != "read"}
-        self._unsynced = self._unsynced or any(entry[0] in changed for entry in late)
-        self._recording.is_now(outcome.status, _about(outcome, is_plain=self._recording.key is None))
+        # Whoever is told of a run that changed something is told the same whenever they ask again.
+        self._unsynced = self._unsynced or any(call.effect != "read" for call in outcome.calls)
+        about = _about(outcome, is_plain=self._recording.key is None)
         try:
-            self._recording.note("ended", body)
+            self._recording.note("ended", body, stands=(outcome.status, about))
         except JournalError as error:  # the outcome is not lost with it
             log.error("The end of %s is not on record: %s", outcome.run_id, error)
 

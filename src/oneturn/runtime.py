@@ -23,8 +23,8 @@ from .flight import CANCEL_PATIENCE, whole
 from .gate import Allowed, Asked, Cached, Context, Dispatcher, Gate, Refused, Reply, Reuse, Verdict
 from .gate.base import Budget
 from .history import History
+from .journal import owners
 from .journal.artifacts import Artifact, ArtifactStore
-from .journal.owners import LEASE
 from .journal.past import Past
 from .order import Approver, Order, Parts
 from .sandbox.router import Router
@@ -216,14 +216,18 @@ class Runtime:
             by = past.retried_by if run_id else ""
             if by and self.journal.store.run(by) is not None:
                 raise JournalError(f"{order.retry_of} was retried by {by} already; retry that one instead.")
-            if by and time.time() < past.retried_at + LEASE:  # else it never began
-                raise RunBusy(f"{order.retry_of} is being retried by {by}; try again in {LEASE:g} s.")
+            never = owners.is_dead(past.retried_from) or time.time() > past.retried_at + owners.LEASE
+            if by and not never:
+                raise RunBusy(f"{order.retry_of} is being retried by {by}; try again in {owners.LEASE:g} s.")
             if past.ended is None:
                 why = ["Superseded", f"its work is done again by {run_id}", None, ""]
-                recording.is_now("cancelled", {"error": f"{why[0]}: {why[1]}"})
                 body = {"status": "cancelled", "error": why, "prints": "", "cut_prints": 0}
-                recording.note("ended", {**body, "seconds": past.used, "calls": []})
-            recording.note("retried", {"by": run_id})
+                recording.note(
+                    "ended",
+                    {**body, "seconds": past.used, "calls": []},
+                    stands=("cancelled", {"error": f"{why[0]}: {why[1]}"}),
+                )
+            recording.note("retried", {"by": run_id, "from": owners.this_process()})
             recording.sync()
             return past.salt
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from oneturn import CodeMode, DecisionRefused, JournalError, Limits, SandboxUnavailable
+from oneturn import CodeMode, DecisionRefused, JournalError, Limits, RunBusy, SandboxUnavailable
+from oneturn.journal.owners import this_process
 from oneturn.journal.sqlite import SqliteStore
 from oneturn.journal.writer import Journal
 from oneturn.types import Decision
@@ -82,6 +85,34 @@ async def test_a_retry_that_could_not_begin_is_no_retry(tmp_path: Path) -> None:
     async with app(tmp_path) as bank:
         assert (await bank.execute("await charge(1)", retry_of=failed.run_id)).calls[0].reused
     assert DONE == ["charge 1"]
+
+
+@pytest.mark.parametrize("is_dead", [True, False])
+async def test_a_retry_whose_host_died_before_it_began_is_no_retry(tmp_path: Path, is_dead: bool) -> None:
+    async with app(tmp_path) as bank:
+        failed = await bank.execute("await charge(1)\n1 / 0")
+    journal = Journal(SqliteStore(tmp_path / "journal.db"))
+    recording, _ = journal.take(failed.run_id, over=True)
+    host = this_process()
+    recording.note("retried", {"by": "run_0", "from": f"{host[:-1]}x" if is_dead else host})
+    recording.close()
+    journal.close()
+    async with app(tmp_path) as bank:
+        if is_dead:
+            assert (await bank.execute("await charge(1)", retry_of=failed.run_id)).calls[0].reused
+        else:
+            with pytest.raises(RunBusy, match="run_0"):
+                await bank.execute("await charge(1)", retry_of=failed.run_id)
+    assert DONE == ["charge 1"]
+
+
+async def test_what_is_told_of_a_run_that_changed_something_is_on_record_by_then(tmp_path: Path) -> None:
+    async with app(tmp_path) as bank:
+        for _ in range(5):
+            outcome = await bank.execute("await charge(1)")
+            with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as rows:
+                kinds = rows.execute("select kind from oneturn_rows where run=?", (outcome.run_id,))
+                assert "ended" in {kind for (kind,) in kinds}
 
 
 async def test_a_run_that_could_not_begin_leaves_nothing_on_record(tmp_path: Path) -> None:

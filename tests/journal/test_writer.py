@@ -198,8 +198,7 @@ def test_a_run_is_taken_by_one_at_a_time(journal: Journal, place: Path) -> None:
     assert [event.kind for event in events] == ["began"]
     with pytest.raises(RunBusy):
         journal.take("run_a")
-    taken.note("ended", {"status": "succeeded"})
-    taken.is_now("succeeded", {})
+    taken.note("ended", {"status": "succeeded"}, stands=("succeeded", {}))
     taken.close()
     other.close()
     with pytest.raises(RunBusy, match="has ended"):
@@ -228,8 +227,7 @@ def test_only_the_newest_ended_runs_are_kept_within_a_size(store: Counting) -> N
     waiting.note("began", {"code": "x" * 5_000})
     for number in range(10):
         recording = journal.begin(f"run_{number}", "ann")
-        recording.note("began", {"code": "x" * 1_000})
-        recording.is_now("succeeded", {})
+        recording.note("began", {"code": "x" * 1_000}, stands=("succeeded", {}))
         recording.close()
         journal.flush()
     kept = {row.id for row in journal.runs()}

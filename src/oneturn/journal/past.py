@@ -80,6 +80,8 @@ class Past:
     """The run that does its work again."""
     retried_at: float = 0.0
     """When it said so, in seconds since 1970."""
+    retried_from: str = ""
+    """The process that said so."""
     decided: dict[int, Decision] = field(default_factory=dict)
     """What people said about calls, by call."""
     waits: tuple[int, ...] = ()
@@ -132,7 +134,7 @@ class Past:
         if event.kind in ("taken", "resumed"):
             self.returned = None  # its end was not the run's: a host went away before that
         if event.kind == "retried":
-            self.retried_by, self.retried_at = body["by"], event.at
+            self.retried_by, self.retried_at, self.retried_from = body["by"], event.at, body["from"]
         if event.kind == "decided" and "redacted" not in body:  # else it has to be decided again
             self.decided[body["id"]] = decision_of(body)
         elif event.kind == "called":

@@ -359,13 +359,21 @@ class Recording:
         self._blobs: dict[bytes, bytes] = {}
         self._asks: list[ApprovalRow] = []
 
-    def note(self, kind: EventKind, body: Mapping[str, Any], *, large: str = "") -> None:
+    def note(
+        self,
+        kind: EventKind,
+        body: Mapping[str, Any],
+        *,
+        large: str = "",
+        stands: tuple[RunStatus, Mapping[str, Any]] | None = None,
+    ) -> None:
         """Add an event.
 
         Args:
             kind: What happened.
             body: Plain data, as `events.encode` takes it.
             large: The key of a value that may be large; it is kept beside the events then.
+            stands: How the run stands from here on and more about that, for lists; written with the event.
         """
         if self.lost:
             raise RunBusy(_TAKEN.format(run=self.run))
@@ -374,6 +382,10 @@ class Recording:
             data, masked = self._spelled(body, large)
             self.is_masked = self.is_masked or (masked and kind in _NEEDED)
             self._noted.append((kind, at, data))
+            if stands is not None:
+                self.status, about = stands
+                self._about = json.dumps(about)
+                self._ended = None if self.status in ("running", "waiting") else at
             self.n += 1
             size = len(data) + _ROW
             self.size += size
@@ -398,13 +410,6 @@ class Recording:
             self.has_asked = True
             self._asks.append(row)
         self._journal.noted(self, len(request))
-
-    def is_now(self, status: RunStatus, about: Mapping[str, Any]) -> None:
-        """Say how the run stands, in lists; with the next event that is written."""
-        with self._lock:
-            self.status = status
-            self._about = json.dumps(about)
-            self._ended = None if status in ("running", "waiting") else time.time()
 
     def sync(self) -> None:
         """Return when everything noted so far is durable."""
