@@ -89,6 +89,24 @@ def test_what_waits_is_listed_and_shown_without_starting_the_app(parked):
     assert parked.run("approvals", "show", "nope").code == 1
 
 
+def test_a_list_says_when_there_may_be_more(parked):
+    newest = parked.run("approvals", "list", "--limit", "1")
+    assert len(newest.out.splitlines()) == 1
+    assert "there may be more" in newest.err
+    assert "there may be more" not in parked.run("approvals", "list").err
+
+
+def test_what_cannot_be_read_is_not_nothing(parked):
+    parked.write("oneturn.toml", f'app = "disk.py:app"\njournal_key = "{"1" * 64}"\n')
+    ran = parked.run("run", "script.py")
+    assert ran.code == 5, ran.err
+    parked.write("oneturn.toml", f'app = "disk.py:app"\njournal_key = "{"2" * 64}"\n')
+    listed = parked.run("approvals", "list")
+    assert sorted(line.split("\t")[0] for line in listed.out.splitlines()) == sorted(parked.ids)
+    assert "2 cannot be read" in listed.err
+    assert "Nothing waits" not in listed.err
+
+
 def test_decisions_are_taken_once_and_the_run_goes_on(parked):
     first, second = parked.ids
     approved = parked.run("approvals", "approve", first, "--json")

@@ -56,6 +56,7 @@ ResumeOption = Annotated[
 def list_approvals(
     status: Annotated[Status, typer.Option("--status", help="Those that stand so.")] = "pending",
     run: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Those of one run.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="The most to show, newest first.")] = 200,
     app: AppOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -63,14 +64,21 @@ def list_approvals(
 ) -> None:
     """List calls that wait for approval, the newest first."""
     with exits(as_json):
+        wanted = None if status == "all" else status
         with recorded(prepare(app, config, None).app.options) as journal:
-            found = journal.approvals.list(run=run, status=None if status == "all" else status)
+            rows = journal.store.approvals(run=run, status=wanted, limit=limit)
+            found = journal.approvals.list(run=run, status=wanted, limit=limit)
+        unread = len(rows) - len(found)  # one could have come in between, so this may be less than none
+        if unread > 0:
+            note(f"{unread:,} cannot be read: the key of their run was dropped, or another one is set.")
+        if len(rows) == limit:
+            note(f"These are the newest {limit:,}; there may be more, see --limit.")
         if as_json:
             write_json({"approvals": [filed_data(filed) for filed in found]})
             return
         headers = ["approval", "status", "caller", "call"]
         write_table(headers, [_row(filed) for filed in found], cut="call")
-        if not found:
+        if not rows:
             note("Nothing waits for approval." if status == "pending" else "There is no approval like that.")
 
 

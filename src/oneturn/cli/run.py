@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..approval_text import approval_data
+from ..errors import ConfigError
+from ..telling import may_retry
 from ..types import IsolationLevel, SandboxChoice
 from .common import (
     AllowOption,
@@ -30,6 +32,7 @@ from .common import (
     write,
     write_json,
 )
+from .journal import recorded
 from .scripts import diagnostic_data, diagnostic_text, error_data, error_text, read_script, script_name
 from .terminal import approver_of, tell_waiting
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from ..types import CallRecord, Outcome
 
 _CALLS_SHOWN = 20
+_CALLER = "local"  # whose runs these commands make
 _CALL = re.compile(r"(?:tools\.)?(\w+(?:\.\w+)*)\(")
 
 
@@ -86,6 +90,8 @@ def run(
     with exits(as_json):
         code, name = read_script(script), script_name(script)
         prepared = prepare(app, config, allow)
+        if retry_of:
+            _must_be_ours(prepared.app, retry_of)
         longest = prepared.app.limits.max_timeout
         if timeout is not None and timeout > longest:
             note(f"note: --timeout {timeout:g} is cut to {longest:g} s, the app's max_timeout")
@@ -112,6 +118,14 @@ async def _execute(
         with interruptible(app):
             approver = approver_of(app)
             return await app.execute(code, timeout=timeout, seed=seed, approver=approver, retry_of=retry_of)
+
+
+def _must_be_ours(app: CodeMode, run_id: str) -> None:
+    """Raises ConfigError when a run is another caller's: who looks at the journal here may know that."""
+    with recorded(app.options) as journal:
+        row = journal.store.run(run_id)
+    if row is not None and row.caller != _CALLER:
+        raise ConfigError(f"{run_id} was run by {row.caller}, and only {row.caller} can retry it.")
 
 
 @contextlib.contextmanager
@@ -162,6 +176,8 @@ def show_outcome(outcome: Outcome, code: str, name: str, *, kept: bool = True) -
         for warning in outcome.warnings:
             note(diagnostic_text(warning, code, name))
     _show_calls(outcome)
+    if kept and outcome.caller == _CALLER and may_retry(outcome):  # nobody else's run can be retried here
+        note(f"to retry without repeating what is done: oneturn run SCRIPT --retry-of {outcome.run_id}")
     if outcome.status == "waiting":
         tell_waiting(outcome, kept=kept)
 
@@ -200,7 +216,9 @@ def _show_calls(outcome: Outcome) -> None:
 
 def _call_text(call: CallRecord) -> str:
     line = f", line {call.position.line}" if call.position else ""
-    return f"{call.tool} ({call.effect}, {call.status}{line})" + (f": {call.error}" if call.error else "")
+    status = "done by the earlier run" if call.reused and call.status == "ok" else call.status
+    error = " ".join(call.error.split())  # a tool's error must not look like lines of ours
+    return f"{call.tool} ({call.effect}, {status}{line})" + (f": {error}" if error else "")
 
 
 def outcome_data(outcome: Outcome) -> dict[str, Any]:

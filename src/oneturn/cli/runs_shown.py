@@ -43,6 +43,7 @@ def run_lines(row: RunRow, past: Past, outcome: Outcome, approvals: Sequence[Fil
     lines = [
         revealed(f"{row.id}: {outcome.status}, {calls}, {seconds(outcome.seconds)}"),
         revealed(f"{when(row.began)}, caller {outcome.caller}{place}"),
+        *([revealed(f"retries {outcome.retry_of}")] if outcome.retry_of else []),
         "",
         *_script(past, outcome, _said(past, approvals)),
     ]
@@ -90,8 +91,7 @@ def _call(past: Past, call: CallRecord, said: str) -> str:
     known = past.calls.get(call.id)
     text = known.text if known is not None else call.tool
     text = text if len(text) <= _CALL else f"{text[:_CALL]}…"
-    status = "cached" if call.cached and call.status == "ok" else call.status
-    parts = [f"> {text}  {call.effect}, {status}"]
+    parts = [f"> {text}  {call.effect}, {_status(call)}"]
     if call.seconds:
         parts.append(f", {seconds(call.seconds)}")
     if said:
@@ -99,6 +99,13 @@ def _call(past: Past, call: CallRecord, said: str) -> str:
     if call.error:
         parts.append(f": {call.error}")
     return "".join(parts)
+
+
+def _status(call: CallRecord) -> str:
+    """How a call stands, and that it was not sent where its answer was there already."""
+    if call.status != "ok":
+        return call.status
+    return "done by the earlier run" if call.reused else "cached" if call.cached else "ok"
 
 
 def _said(past: Past, approvals: Sequence[Filed]) -> dict[int, str]:
