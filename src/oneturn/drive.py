@@ -99,27 +99,26 @@ class Drive:
         try:
             finished = await self._to_its_end()
             await self._flight.settle(in_flight=steps.stopped is None)
-        except BaseException as error:
-            self.stop(CANCELLED, cancelled=True)
-            await whole(self._loop.create_task(self._flight.settle(in_flight=False)))
-            outcome = None
-            if not isinstance(error, RunBusy | Diverged) and not self._goes_on:
-                cancelled = isinstance(error, asyncio.CancelledError)
-                why = CANCELLED if cancelled else ScriptError(type(error).__name__, str(error))
-                outcome = steps.outcome(Finished(error=why), cancelled=cancelled)
-                self._history.ended(outcome, steps.unsaid)
-            if self._span is not None:
-                self._span.end(outcome, error)
-            raise
-        else:
             outcome = steps.outcome(finished, cancelled=self._cancelled)
-            if self._span is not None:
-                self._span.end(outcome)
             if not steps.put_aside and not self._goes_on:
                 self._history.ended(outcome, steps.unsaid)
                 if self._history.must_sync:
                     await whole(self._loop.run_in_executor(self._parts.threads, self._history.sync_end))
+            if self._span is not None:
+                self._span.end(outcome)
             return outcome
+        except BaseException as error:
+            self.stop(CANCELLED, cancelled=True)
+            await whole(self._loop.create_task(self._flight.settle(in_flight=False)))
+            left = None
+            if not (isinstance(error, RunBusy | Diverged) or self._goes_on or self._history.is_over):
+                cancelled = isinstance(error, asyncio.CancelledError)
+                why = CANCELLED if cancelled else ScriptError(type(error).__name__, str(error))
+                left = steps.outcome(Finished(error=why), cancelled=cancelled)
+                self._history.ended(left, steps.unsaid)
+            if self._span is not None:
+                self._span.end(left, error)
+            raise
         finally:
             self._timer.cancel()
             if not steps.closed:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .errors import Diverged, JournalError
+from .errors import Diverged, JournalError, RunBusy
 from .gate import Allowed, Asked, Cached, Refused, Reply
 from .journal.events import answer_body, decision_body, digest, failure_body, place_body
+from .journal.owners import LEASE
 from .journal.past import Past, PastCall
 from .order import Order
 from .program import Program
@@ -59,6 +60,7 @@ class History:
         self._digests: dict[int, str] = {}  # of calls that go through the gate again, perhaps edited
         self._unsynced = False
         self.is_live = past is None
+        self.is_over = False
 
     @property
     def is_masked(self) -> bool:
@@ -333,9 +335,11 @@ class History:
             self._unsynced = False
 
     def sync_end(self) -> None:
-        """As `sync`, but the outcome is not lost with it."""
+        """As `sync`, but the outcome is not lost with it, unless another process has the run and ends it."""
         try:
             self.sync()
+        except RunBusy:
+            raise
         except JournalError as error:
             log.error("The end of a run is not on record: %s", error)
 
@@ -356,7 +360,10 @@ class History:
             "calls": late,
         }
         # Whoever is told of a run that changed something is told the same whenever they ask again.
-        self._unsynced = self._unsynced or any(call.effect != "read" for call in outcome.calls)
+        # One that was so slow may have been taken for dead, and is told otherwise elsewhere.
+        changes = any(call.effect != "read" for call in outcome.calls)
+        self._unsynced = self._unsynced or changes or outcome.seconds > LEASE
+        self.is_over = True
         about = _about(outcome, is_plain=self._recording.key is None)
         try:
             self._recording.note("ended", body, stands=(outcome.status, about))

@@ -118,6 +118,8 @@ class Runs(ABC):
     async def decided(self) -> list[RunRow]:
         """Runs that were put aside and wait for nobody any more; the newest first.
 
+        Those too that a process took up again, and died or was stopped over.
+
         Raises:
             JournalError: This app keeps no journal, or it cannot be read.
         """
@@ -125,8 +127,12 @@ class Runs(ABC):
 
         def found() -> list[RunRow]:
             waiting = journal.runs(status="waiting", limit=_WAITING)
+            begun = journal.runs(status="running", limit=_WAITING)
+            asked = [row for row in begun if journal.is_left(row) and journal.approvals.list(run=row.id)]
             return [
-                row for row in waiting if journal.is_left(row) and not journal.approvals.undecided(row.id)
+                row
+                for row in [*waiting, *asked]
+                if journal.is_left(row) and not journal.approvals.undecided(row.id)
             ]
 
         return await asyncio.to_thread(found)

@@ -21,7 +21,7 @@ from oneturn.sandbox.jail import seccomp
 from oneturn.sandbox.jail.zygote import WarmJail
 from oneturn.testing.contracts import SandboxContract
 from oneturn.testing.steps import Responder, echo, finish, script, until_blocked
-from oneturn.types import Answer, Finished, Limits
+from oneturn.types import Answer, Call, Finished, Limits
 
 
 def usable(way: Way | None = None, **options: Any) -> CPythonSandbox:
@@ -195,6 +195,20 @@ class TestLife:
             "[list({'a', 'b', 'c', 'd'}), hash('x'), random.random(), str(uuid.uuid4()), secrets.randbits(9)]"
         )
         assert play(shared, source) == play(shared, source)
+
+    def test_a_clock_that_a_module_took_when_it_was_loaded_is_the_host_s(
+        self, shared: CPythonSandbox
+    ) -> None:
+        def world(call: Call) -> Answer:
+            return Answer(call.id, 7.5) if call.kind == "clock" else echo(call)
+
+        source = (
+            "import sched, timeit\nhow = sched.scheduler()\nhow.enter(30, 1, lambda: None)\n"
+            "[how.timefunc(), timeit.Timer().timer(), timeit.timeit(number=1)]"
+        )
+        assert play(shared, source, world) == Finished([7.5, 7.5, 0.0])
+        nap = "import sched\nsched.scheduler().delayfunc(3600)\n'slept'"
+        assert play(shared, nap, world) == Finished("slept")
 
     @pytest.mark.parametrize(("memory", "works"), [(1 << 24, False), (1 << 28, True)])
     def test_memory_is_what_each_run_may_use(self, shared: CPythonSandbox, memory: int, works: bool) -> None:

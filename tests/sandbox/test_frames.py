@@ -209,6 +209,21 @@ def test_what_is_no_frame_is_refused(frame: bytes) -> None:
         read(frame, LIMITS)
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("ValueError", "ValueError"),
+        ("A\nerror: B", "Aerror: B"),
+        ("\x1b[2JA\u202e", "[2JA"),
+        ("\n", "Exception"),
+    ],
+)
+def test_the_name_of_an_error_is_one_line_of_plain_text(kind: str, told: str) -> None:
+    error = json.dumps([kind, "x", 1, 1])
+    frame = f'{{"op":"done","n":1,"value":null,"error":{error},"prints":"","cut":0}}'
+    assert read(frame.encode(), LIMITS).error == (told, "x", 1, 1)
+
+
 @given(st.binary() | st.text().map(str.encode))
 def test_nothing_else_comes_of_bytes_than_a_refusal(frame: bytes) -> None:
     with pytest.raises(BadFrame):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -82,6 +83,25 @@ def test_a_guest_that_breaks_the_rules_loses_its_run(frames: list[Any]) -> None:
     assert "broke the rules" in step.error.message
     with pytest.raises(SandboxClosed):
         run.resume([])
+    run.close()
+
+
+def test_a_guest_cannot_have_more_open_than_the_host_can_remember() -> None:
+    def flood() -> Iterator[dict[str, Any]]:
+        for number in range(2, 102):
+            first = number * 512
+            calls = [[at, "sleep", "asyncio.sleep", [9], {}, 1, 1] for at in range(first, first + 512)]
+            yield WAIT | {"n": number, "calls": calls}
+
+    run = fake(READY, CONFINED, *flood())
+    step = run.start(script("1"))
+    steps = 1
+    while isinstance(step, Waiting):
+        step = run.resume([])
+        steps += 1
+    assert step.error is not None
+    assert (step.error.kind, steps) == ("RuntimeError", 98)  # 50,000 of them are in 97 frames
+    assert "50,000 calls and pauses are open" in step.error.message
     run.close()
 
 

@@ -19,7 +19,7 @@ from oneturn.sandbox.base import Script
 from oneturn.sandbox.monty import MontySandbox
 from oneturn.sandbox.monty_run import MontyRun
 from oneturn.testing.steps import echo, finish, script, until_blocked
-from oneturn.types import Answer, Call, Finished, Limits
+from oneturn.types import Answer, Call, Failure, Finished, Limits
 
 LIMITS = Limits()
 
@@ -154,6 +154,25 @@ def test_a_call_in_a_text_given_to_eval_has_no_place_in_the_script(sandbox: Mont
     run, _, call = waiting(sandbox, "\n\nawait eval('solo(1)')")
     assert call.position is None
     run.close()
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("await solo(1)", "ConnectionError"),
+        ("raise OSError('of the script')", "OSError"),
+        ("try:\n    await solo(1)\nexcept OSError as error:\n    raise ValueError(str(error))", "ValueError"),
+    ],
+)
+def test_a_connection_that_failed_ends_a_run_as_what_it_was(
+    sandbox: MontySandbox, source: str, kind: str
+) -> None:
+    run = sandbox.open(LIMITS, 1)
+    fail = Failure("ConnectionError", "solo: nobody answers")
+    end, _, _ = finish(run, run.start(script(source)), lambda call: Answer(call.id, failure=fail))
+    run.close()
+    assert end.error is not None
+    assert end.error.kind == kind
 
 
 def test_a_worker_killed_from_outside_costs_one_run(sandbox: MontySandbox) -> None:

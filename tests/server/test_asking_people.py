@@ -560,7 +560,10 @@ async def test_a_server_that_stops_ends_no_run_that_takes_longer(monkeypatch):
         await shop.happened.wait()
         await close()
         assert shop.app.running == ()
-        outcome = await shop.app.resume(run_id)  # as the next server does
+        async with attended(shop.app):  # the next server
+            while await shop.app.decided() or shop.app.running:
+                await asyncio.sleep(0.01)
+        outcome = await shop.app.resume(run_id)
         assert (outcome.status, outcome.value) == ("succeeded", "in doubt")
 
 

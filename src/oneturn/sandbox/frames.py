@@ -256,7 +256,8 @@ def _error(value: Any) -> tuple[str, str, int, int] | None:
     if value is None:
         return None
     kind, message, line, column = _list(value)
-    return _text(kind, _MAX_KIND), _text(message, _MAX_MESSAGE), _count(line), _count(column)
+    name = "".join(each for each in _text(kind, _MAX_KIND) if each.isprintable())
+    return name or "Exception", _text(message, _MAX_MESSAGE), _count(line), _count(column)
 
 
 def _list(value: Any) -> list[Any]:

@@ -21,12 +21,17 @@ _STARTING = 30.0  # seconds a guest may take to say that it is there
 _TRIES = 3  # guests that may die before anything runs in them
 _GLANCE = 0.05  # seconds between two looks at what a guest computed, at least
 _LINE = 500  # characters of a source line in a position
+_MOST_OPEN = 50_000  # calls and pauses without an answer taken; the host remembers something of each
 
 Connect = Callable[[], Channel]
 """Gives a channel to a new guest, from which nothing was received yet.
 
 Raises SandboxBusy, SandboxUnavailable, SandboxError.
 """
+
+
+class _TooMuch(Exception):
+    """The guest asks for more at once than anybody can be given; the text is for its script."""
 
 
 class GuestRun:
@@ -167,6 +172,12 @@ class GuestRun:
             )
         except ChannelBroken:
             return self._died(channel)
+        except _TooMuch as error:
+            channel.kill()
+            hint = "Await them in smaller groups."
+            return self._ended(
+                ScriptError("RuntimeError", str(error), hint=hint), "a script in it asked for too much"
+            )
         except BadFrame:
             channel.kill()
             return self._ended(_crash("broke the rules and was stopped"), "a script in it broke the sandbox")
@@ -214,6 +225,8 @@ class GuestRun:
         if not self._open.issuperset(told.pending) or not self._open.issuperset(told.dropped):
             raise BadFrame("The guest waits for a call that is not open.")
         self._open.difference_update(told.dropped)
+        if len(self._open) > _MOST_OPEN:
+            raise _TooMuch(f"more than {_MOST_OPEN:,} calls and pauses are open at once")
         prints, cut = self._printed(told)
         return Waiting(calls, told.pending, prints, cut, told.dropped)
 

@@ -62,6 +62,7 @@ class MontyRun:
         self._snapshot: Snapshot | None = None
         self._held: Call | None = None
         self._ready: dict[int, Answer] = {}
+        self._widened: dict[str, str] = {}  # texts of failures whose kind Monty only knows as OSError
         self._prints: list[str] = []
         self._printed = 0
         self._cut = 0
@@ -97,6 +98,8 @@ class MontyRun:
             return self._finish(error=self._stopped())
         for answer in answers:
             self._ready[answer.call_id] = answer
+            if answer.failure is not None and _is_widened(answer.failure.kind):
+                self._widened[answer.failure.message] = answer.failure.kind
         self._snapshot = None
         try:
             return self._advance(self._deliver(snapshot))
@@ -369,6 +372,8 @@ class MontyRun:
             return _CRASHED
         inner = error.exception()
         kind, message = type(inner).__name__, str(inner)
+        if kind == "OSError":
+            kind = self._widened.get(message, kind)
         if kind == "TimeoutError" and "time limit exceeded" in message:
             return out_of_time(self._limits)
         if kind == "RuntimeError" and _STALLED in message:
@@ -412,6 +417,12 @@ def _settled(answer: Answer) -> monty.ExternalReturnValue | monty.ExternalExcept
         return {"exception": kind(answer.failure.message)}
     except TypeError:  # a few, such as UnicodeDecodeError, cannot be made from a message
         return {"exception": RuntimeError(answer.failure.message)}
+
+
+def _is_widened(kind: str) -> bool:
+    """Whether Monty raises OSError in its place: it has no connection errors."""
+    found = getattr(builtins, kind, None)
+    return isinstance(found, type) and issubclass(found, ConnectionError)
 
 
 def _clock(snapshot: monty.FunctionSnapshot, seconds: float) -> Any:

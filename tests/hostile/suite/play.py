@@ -36,6 +36,7 @@ _SPARE = 2  # processes and threads more than before that a warm pool may come t
 _SETTLE = 3.0  # seconds until what still lives has outlived its run
 _HANG = 20.0
 _TRIES = 5
+_SESSION = "kept"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,9 @@ class Player:
         seen = await self._run(case, target)
         watch.stop()
         beating.cancel()
+        if case.session:  # until its end it keeps a process, as it should
+            for caller in ("local", "other"):
+                await target.app.end_session(_SESSION, caller=caller)
         left = await self._left()
         seen = replace(
             seen,
@@ -132,7 +136,7 @@ class Player:
             sources.append(source)
             began = time.monotonic()
             try:
-                session = "kept" if case.session else ""
+                session = _SESSION if case.session else ""
                 outcomes.append(await _soon(target.app.execute(source, caller=caller, session=session)))
             except SessionLost:
                 pass  # as it should be, after a limit

@@ -53,6 +53,7 @@ _CALLS = {
     "a message queue": _call("a queue", "libc.msgget(0x5a5a, 0o1666)"),
     "semaphores": _call("semaphores", "libc.semget(0x5a5b, 1, 0o1666)"),
     "watching files": libc_case("fd = syscall(300, 0, 0)\nif fd >= 0:\n    fd = @PWNED@ + ': fanotify'\nfd"),
+    "a lock that every other guest would see": os_case("fd = os.open(os.__file__, 0)\nr = ''\ntry:\n    fcntl.lockf(fd, fcntl.LOCK_SH)\n    r = @PWNED@ + ': locked'\nexcept OSError:\n    pass\nr", "os", "fcntl"),
     "memory of the parent": libc_case("r = syscall(310, reach('os').getppid(), ctypes.create_string_buffer(16), 1, ctypes.create_string_buffer(16), 1, 0)\nif r >= 0:\n    r = @PWNED@ + ': read its parent'\nr"),
     "a process compared": _call("kcmp", "syscall(312, reach('os').getpid(), reach('os').getppid(), 0, 0, 0)"),
     "memory pages moved": _call("migrate", "syscall(256, reach('os').getpid(), 8, (ctypes.c_long * 1)(1), (ctypes.c_long * 1)(1))"),

@@ -167,6 +167,7 @@ _SLOW = {
     "a frame by the byte": "t = reach('select')\nos.write(wire._out, (100_000).to_bytes(4, 'big'))\nwhile True:\n    os.write(wire._out, b' ')\n    t.select([], [], [], 0.001)",
     "frames never read": "while True:\n    raw(b'{\"op\":\"wait\",\"n\":%d,\"calls\":[],\"pending\":[],\"dropped\":[],\"prints\":\"\",\"cut\":0}' % wire._number)\n    wire._number += 1",
     "answers never read": "for i in range(1000):\n    raw(b'{\"op\":\"wait\",\"n\":%d,\"calls\":[[%d,\"tool\",\"lab.big\",[900000],{},1,1]],\"pending\":[%d],\"dropped\":[],\"prints\":\"\",\"cut\":0}' % (wire._number + i, 900 + i, 900 + i))",
+    "pauses that nobody waits for, without end": "k = 900\nwhile True:\n    wait(','.join('[%d,\"sleep\",\"asyncio.sleep\",[99],{},1,1]' % (k + i) for i in range(512)))\n    k += 512",
     "silence": "while True:\n    pass",
 }  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Time and chance inside a guest: clocks the host serves, randomness that follows the run's seed.
 
 Everything Python code can ask is replaced, once in a process: `time`, `datetime`, `random`, `secrets`,
-`uuid`, `os.urandom` and every name that another module took from them. While no script runs the replaced
-clocks are the real ones. What C libraries read by themselves stays real; see the docs of the tier.
+`uuid`, `os.urandom` and every name or default that other modules took from them. While no script runs the
+replaced clocks are the real ones. What C libraries read by themselves stays real; see the docs of the tier.
 
 Standard library only; runs with any Python from 3.11, on the script's side.
 """
@@ -70,6 +70,7 @@ def prepare() -> None:
             replaced[id(old)] = (old, new)
     uuid._generate_time_safe = None  # type: ignore[attr-defined]  # the C library's own clock and number
     _replace_in_modules(replaced)
+    _replace_in_defaults(replaced)
     _replace_in_datetime()
     _replace_in_random()
 
@@ -83,6 +84,16 @@ def _replace_in_modules(replaced: dict[int, tuple[Any, Any]]) -> None:
             found = replaced.get(id(value))
             if found is not None and found[0] is value:
                 setattr(module, name, found[1])
+
+
+def _replace_in_defaults(replaced: dict[int, tuple[Any, Any]]) -> None:
+    """A function with a clock for a default, as `sched` and `timeit` have, took the old one when made."""
+    for function in gc.get_objects():
+        if type(function) is not types.FunctionType or not function.__defaults__:
+            continue
+        held = [(value, replaced.get(id(value))) for value in function.__defaults__]
+        if any(found is not None for _, found in held):
+            function.__defaults__ = tuple(value if found is None else found[1] for value, found in held)
 
 
 # --- clocks

@@ -90,7 +90,7 @@ _TERMINAL_OR_FLAGS = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451
 _HARMLESS_PRCTL = (15, 16, 0x53564D41)  # PR_SET_NAME, PR_GET_NAME, PR_SET_VMA
 _ADVICE = (0, 1, 2, 3, 4, 8, 10, 14, 15, 16, 17)  # from MADV_NORMAL to MADV_FREE, huge pages, dumps
 _FUTEX = (0, 1, 3, 4, 5, 9, 10)  # wait and wake, requeue, and with a bit set; private or not, either clock
-_FCNTL = (*range(8), 36, 37, 38, 1030)  # flags, copies and locks
+_FCNTL = (*range(5), 1030)  # copies and flags
 
 _SHARED = (
     Group(
@@ -136,7 +136,12 @@ GUEST = (
         Only(1, _TERMINAL_OR_FLAGS),
         instead=errno.ENOTTY,
     ),
-    Group("fcntl", "Flags, copies and locks of descriptors; no signals, leases or notices.", Only(1, _FCNTL)),
+    Group(
+        "fcntl",
+        "Flags and copies of descriptors; no signals, leases or notices, and no locks, which all who have "
+        "the same file would see: the other guests and the host.",
+        Only(1, _FCNTL),
+    ),
     Group(
         "pread64 preadv pwrite64 pwritev lseek close_range dup dup2 dup3 pipe pipe2 fsync fdatasync "
         "ftruncate fallocate fadvise64 sendfile copy_file_range msync",
