@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -377,6 +378,36 @@ async def test_open_pauses_are_bounded() -> None:
 
     async with lab(play) as here:
         assert "1,000 pauses" in (await here.execute()).value
+
+
+async def test_a_script_that_only_makes_pauses_is_ended() -> None:
+    def play(run: FakeRun) -> Steps:
+        for number in itertools.count():
+            yield announce(Call(number, "sleep", "asyncio.sleep", (1000.0,)))
+
+    async with lab(play) as here:
+        outcome = await here.execute(calls=5)
+        assert "6 calls of this run were refused" in outcome.error.message
+
+
+async def test_what_a_stopped_run_still_calls_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def play(run: FakeRun) -> Steps:
+        yield ask(*(read(number) for number in range(1, 31)))
+
+    async with lab(play) as here:
+        loop, gate = asyncio.get_running_loop(), here.runtime.parts.gate
+        decide = gate.decide
+
+        async def cancel() -> None:
+            here.runtime.cancel(here.runtime.running[0])
+
+        def stops(*call: Any) -> Any:
+            asyncio.run_coroutine_threadsafe(cancel(), loop).result()
+            return decide(*call)
+
+        monkeypatch.setattr(gate, "decide", stops)
+        outcome = await here.execute()
+        assert (outcome.status, len(outcome.calls)) == ("cancelled", 1)
 
 
 async def test_results_over_the_run_s_bytes_are_failures() -> None:

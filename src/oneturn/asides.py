@@ -34,6 +34,8 @@ class Asides:
             order.view, lambda artifact_id: parts.artifacts.get(artifact_id, caller=order.caller).data
         )
         self._pauses: set[int] = set()
+        self.refused = 0
+        """Pauses that were refused, because too many are open."""
 
     def begin(self, call: Call) -> Answer | None:
         """The answer; None for a pause, whose answer comes when it is over."""
@@ -42,6 +44,7 @@ class Asides:
         if call.kind != "sleep":
             return self._help(call)
         if len(self._pauses) >= _SLEEPS:
+            self.refused += 1
             failure = Failure("RuntimeError", f"{_SLEEPS:,} pauses are open at once; await them")
             return Answer(call.id, failure=failure)
         self._pauses.add(call.id)

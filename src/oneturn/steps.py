@@ -44,8 +44,7 @@ from .view import script_for
 
 log = logging.getLogger("oneturn.run")
 
-# How long the worker thread waits for an answer before it is given back: longer than a hop
-# between threads, shorter than anything a person or another run would notice.
+# Seconds until the worker thread is given back: longer than a hop between threads, hardly to be noticed.
 _GRACE = 0.002
 
 
@@ -204,9 +203,9 @@ class Steps:
                 self._leave()
                 return step
             self._take_in(step)
-            if self._refused > self._limits.calls:
+            if (refused := self._refused + self._asides.refused) > self._limits.calls:
                 self._leave()
-                return Finished(error=too_many_refused(self._refused))
+                return Finished(error=too_many_refused(refused))
             answers = self._next(step)
             if answers is None:
                 return None
@@ -218,7 +217,8 @@ class Steps:
         self._said += step.prints
         self._cut += step.cut_prints
         for call in step.calls:
-            self._begin(call)
+            if self.stopped is None:  # or looking at them all could go on for long after the deadline
+                self._begin(call)
         # What must be on record first waits until the script does: one commit is enough for all of it.
         if step.pending or step.dropped or not self._history.must_sync:
             self._leave()
