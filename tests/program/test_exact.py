@@ -64,6 +64,19 @@ SAME = [
     "keys = {'a': 1}.keys()\nfor k in keys:\n    print(k)\n'a' in keys, list(keys)",
     "if (n := len('abc')) > 2:\n    print(n)\nn is None, type(n).__name__, type(n) == int",
     "int(2.7), float(3), round(2.5), abs(-3), divmod(7, 2), 7 // 2, -7 % 3, 2 ** 100",
+    # keys of dicts that the script makes of text and whole numbers, or reads beside other numbers
+    "rows = [{'id': 1, 'v': 1.5, 'ok': True}, {'id': 2, 'v': 2, 'ok': False}]\n{r['id']: r for r in rows}",
+    "rows = [{'id': 1, 'v': 1.5}, {'id': 2, 'v': 2}]\nfor r in rows:\n    r['half'] = r['v'] / 2\n    r['big'] = r['v'] > 1\n"
+    "by = {}\nfor r in rows:\n    by.setdefault(r['id'], []).append(r['half'])\nby",
+    "totals = {}\nfor name, x in [('a', 1.5), ('b', True), ('a', 2)]:\n    totals[name] = totals.get(name, 0.0) + x * 1.5\n"
+    "{k: v for k, v in sorted(totals.items(), key=lambda p: -p[1])}, {k: i for i, k in enumerate(totals)}",
+    "from collections import Counter, defaultdict\nt = defaultdict(float)\npairs = []\nfor i, w in enumerate('a b a'.split()):\n"
+    "    t[w] += i / 2\n    pairs.append((w, t[w]))\ndict(pairs), dict(t), {n: w for w, n in Counter(w for w, _ in pairs).items()}",
+    "def key(r):\n    return r['n'] % 3\ng = {}\nfor r in [{'n': 4, 'w': 0.5}, {'n': 1, 'w': True}]:\n    g.setdefault(key(r), []).append(r['w'])\ng",
+    "c = {}\nfor x in [3, 1, 3]:\n    c[x] = c.get(x, 0) + 1\n{n: x for x, n in c.items()}, {(x, n): x > n for x, n in c.items()}",
+    "d = {}\nd['sum'] = d.get('sum', 0) + 1.5\nd['all'] = [d['sum'], True]\ndict(zip(d, d.values()))",
+    'import json\n{r[\'n\']: r for r in json.loads(\'[{"n": 1, "v": 1.5}, {"n": 2, "v": true}]\')}',
+    "len({1, True, 1.0}), [1, 2.0].index(True), max([1, True, 1.0]), 1.0 in [True], sorted([1, True, 1.0])",
 ]
 
 DIFFERS = [
@@ -83,6 +96,13 @@ DIFFERS = [
     "len(str(map(str, [1])))",
     "f'{None:>8}'",
     "x = [None]\nf'{x[0]:<6}|'",
+    "f'{...:+}'",
+    "x = [None]\nf'{x[0]:+}'",
+    "x = [[1]]\n'{:+}'.format(x[0])",
+    "format(len, '-')",
+    "f'{...:d}'",
+    "from datetime import date\nf'{date(2024, 1, 2):d}'",
+    "from datetime import date\nx = [date(2024, 1, 2)]\nf'{x[0]:+}'",
     "import re\nre.findall('b$', 'b\\n')",
     "import re\nre.findall('a*', 'a')",
     "import re\nre.findall(r'\\w+', 'कि')",
@@ -106,6 +126,33 @@ DIFFERS = [
     "locals() != {}",
     "print({1: 'a', True: 'b'})",
     "d = {1: 'a'}\nd[1.0] = 'b'\nprint(d)",
+    "print({k: 0 for k in [1, 1.0]})",
+    "print({k: 0 for k in [0.0, -0.0]})",
+    "print({(1, 'a'): 0, (True, 'a'): 1})",
+    "print(dict.fromkeys([1, True]))",
+    "print(dict([(1, 'a'), (True, 'b')]))",
+    "print(dict(zip([1, True], 'ab')))",
+    "from collections import Counter\nprint(Counter([1, True]))",
+    "from collections import Counter\nc = Counter([1])\nc.update([True])\nprint(c)",
+    "from collections import Counter\nprint(Counter([1]) + Counter([1.0]))",
+    "from collections import defaultdict\ng = defaultdict(int)\nfor k in [1, True]:\n    g[k] += 1\nprint(dict(g))",
+    "from collections import defaultdict\ng = defaultdict(list)\nk = [True][0]\ng[k].append(0)\ng[1] = []\nprint(dict(g))",
+    "a = {1: 2}\nb = {k: 3 for k in [True]}\nprint({**a, **b}, a | b)",
+    "a = {1: 2}\na.update([(True, 3)])\nprint(a)",
+    "d = {}\nfor k in [1, True]:\n    d[k] = d.get(k, 0) + 1\nprint(d)",
+    "d = {}\nk = [True][0]\nd.setdefault(k, 0)\nd[1] = 1\nprint(d)",
+    "def tally(xs):\n    return {x: 0 for x in xs}\nprint(tally([1, 2 > 1]))",
+    "def mixed(x=True):\n    return [1, x]\nprint({x: 0 for x in mixed()})",
+    "rows = [{'n': 1}, {'n': 2}]\nfor r in rows:\n    r['n'] = 1 if r['n'] == 1 else r['n'] / 2\nprint({r['n']: r for r in rows})",
+    "import itertools\nprint(list(dict.fromkeys(list(itertools.chain([1.5, 1, True])))))",
+    "import json\nprint({v: k for k, v in json.loads(json.dumps({'a': 1, 'b': True})).items()})",
+    "import json\nprint({json.loads(x): 0 for x in ['1', '1.0']})",
+    "import json\nprint({r['n']: r['n'] for r in json.loads('[{\"n\": 1}, {\"n\": true}]')})",
+    "from collections import Counter\ndef f(x):\n    return Counter(x)\nprint(f({'a': [1], 'b': 2}))",
+    "xs = [1]\nys = [xs]\nys[0].append(True)\nprint(dict.fromkeys(xs))",
+    "class A:\n    def __init__(self):\n        self.items = [1]\n    def add(self, x):\n        self.items.append(x)\na = A()\na.add(1.0)\nprint({x: 0 for x in a.items})",
+    "d = {}\nd['n'] = d\nprint(d)",
+    "d = {}\ne = d\nd.setdefault('n', []).append(e)\nprint(d)",
     "it = iter([1, 2, 3])\nprint(any(x == 1 for x in it), list(it))",
     "xs = [1, 2]\nys = [xs]\nfor i, x in enumerate(xs):\n    if len(xs) < 5:\n        ys[0].append(1)\nprint(xs)",
     "a = b = [1]\nc = a\nc.append(a)\nprint(a)",
@@ -200,6 +247,8 @@ ALWAYS = [
     "from collections import namedtuple\nP = namedtuple('P', 'x')\nreturn P(1)",
     "import random\nrandom.seed()",
     "x = await crm.find(1)\nint(x)",
+    "x = await crm.find(1)\n{k: 0 for k in [x, True]}",
+    "x = await crm.find([1, True])\n{k: 0 for k in x}",
     "x = await crm.find(1)\nx += x\nx",
     "a = b = await crm.find(1)\na is b",
 ]
@@ -390,7 +439,10 @@ def test_the_first_reason_is_told() -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["x=x\n", "a=[b]\n", "x+1;", "for i in enumerate(x):x[0]=f()\n", "{x}|", "[x for x in ", "x=y;y=z;z=x\n"],
+    [
+        *("x=x\n", "a=[b]\n", "x+1;", "for i in enumerate(x):x[0]=f()\n", "{x}|", "[x for x in "),
+        *("x=y;y=z;z=x\n", "x=f(lambda a:a(x))(x);d[x]=1\n", "for x in y:y[x]=x.get(y,x);x=d[y]\n"),
+    ],
 )
 def test_long_scripts_are_looked_at_within_bounds(piece: str) -> None:
     source = piece * (MAX_SOURCE_BYTES // len(piece) - 1) + "0"

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from . import monty_facts as facts
 from . import patterns
-from .kinds import BOOL, BYTES, DICT, INT, LIST, NONE, NUMBER, OTHER, SET, STR, Kinds
+from .kinds import BOOL, BYTES, DICT, INT, LIST, NONE, NUMBER, SET, STR, Kinds
 
 _NEEDLES = frozenset({"find", "rfind", "count", "index", "rindex", "startswith", "endswith"})
 _CODECS = frozenset({"utf-8", "utf8", "ascii"})
@@ -181,12 +181,12 @@ class Calls:
         if not spec:
             return None
         kind = self.kinds.of(value) if value is not None else STR
-        if patterns.times(spec, facts.DIRECTIVES):
+        if spec != "%" and patterns.times(spec, facts.DIRECTIVES):
             return None
         if not patterns.spec_is_plain(spec):
             return f"the format {spec[:20]!r}", _UNKNOWN
-        if not kind & (NUMBER | STR | OTHER):
-            return f"the format {spec[:20]!r} of None or a container", _OTHERWISE
+        if not kind & (NUMBER | STR):
+            return f"the format {spec[:20]!r} of what is neither number nor text", _OTHERWISE
         if patterns.spec_asks_nothing(spec) and kind & ~(NUMBER | STR):
             return f"the format {spec[:20]!r} of what may be None or a container", _OTHERWISE
         return None

@@ -20,7 +20,8 @@ from . import monty_facts as facts
 from .annotations import evaluates
 from .calls import Calls
 from .caught import doubt_of_handlers, shown_error
-from .kinds import DICT, INT, NUMBER, Kinds
+from .keys import Keys
+from .kinds import DICT, Kinds
 from .parse import Program, chain
 from .places import Places
 
@@ -95,6 +96,7 @@ class _Exactness:
         self.kinds = Kinds(program)
         self.places = Places(self.kinds)
         self.calls = Calls(self.kinds)
+        self.keys = Keys(self.kinds)
         stored = frozenset(node.attr for node in self.kinds.stores)
         self.own = self.kinds.methods | self.kinds.declared | stored
         """Names of attributes that the script's own objects have."""
@@ -314,8 +316,8 @@ class _Exactness:
             if func.attr in self.own:
                 return None
             if chain(func) == ("dict", "fromkeys") and "dict" not in self.program.bindings:
-                return self.calls.function("dict.fromkeys", node)
-        return self.calls.doubt(node)
+                return self.calls.function("dict.fromkeys", node) or self.made_keys(node)
+        return self.calls.doubt(node) or self.made_keys(node)
 
     def name(self, node: ast.Name) -> _Doubt | None:
         if not isinstance(node.ctx, ast.Load):
@@ -418,20 +420,17 @@ class _Exactness:
         return isinstance(node, ast.Call) and self.kinds.builtin(node.func) == "type"
 
     def subscript(self, node: ast.Subscript) -> _Doubt | None:
-        if isinstance(node.ctx, ast.Store):
-            return self._keys([node.slice])
         sliced = isinstance(node.slice, ast.Slice)
-        return ("a slice of a dict", _OTHERWISE) if sliced and self.kinds.is_only(node.value, DICT) else None
+        if sliced and isinstance(node.ctx, ast.Load) and self.kinds.is_only(node.value, DICT):
+            return "a slice of a dict", _OTHERWISE
+        if isinstance(node.ctx, ast.Store) and self.places.holds_itself(node):
+            return "a container that holds itself", _OTHERWISE
+        return self.made_keys(node)
 
-    def dictionary(self, node: ast.Dict | ast.DictComp) -> _Doubt | None:
-        return self._keys([key for key in node.keys if key] if isinstance(node, ast.Dict) else [node.key])
-
-    def _keys(self, keys: list[ast.expr]) -> _Doubt | None:
+    def made_keys(self, node: ast.expr) -> _Doubt | None:
         """Of equal keys, such as 1 and 1.0, Monty keeps the last and CPython the first."""
-        numbers = [
-            key for key in keys if self.kinds.is_only(key, NUMBER) and not self.kinds.is_only(key, INT)
-        ]
-        return ("numbers that are not whole as keys", _OTHERWISE) if numbers else None
+        construct = self.keys.doubt(node)
+        return (construct, _OTHERWISE) if construct else None
 
     def formatted(self, node: ast.FormattedValue) -> _Doubt | None:
         if node.format_spec is None:
@@ -492,8 +491,8 @@ _CHECKS: Mapping[type[ast.AST], Callable[[_Exactness, Any], _Doubt | None]] = {
     ast.Name: _Exactness.name,
     ast.Attribute: _Exactness.attribute,
     ast.Subscript: _Exactness.subscript,
-    ast.Dict: _Exactness.dictionary,
-    ast.DictComp: _Exactness.dictionary,
+    ast.Dict: _Exactness.made_keys,
+    ast.DictComp: _Exactness.made_keys,
     ast.FormattedValue: _Exactness.formatted,
 }
 _PLAIN = facts.NODES - _CHECKS.keys() - _VALUES

@@ -6,9 +6,11 @@ tells what to write instead where there is no CPython to send a script to.
 
 A few differences depend on values that no tree shows, and are known and left: the last digit of the text
 of a float beyond 10**11 that lies exactly between two; which of two equal keys of different kinds (1 and
-1.0) a dict keeps; the text of a container that holds itself; lengths and counts too large for memory or
-64 bits; letters that Unicode got after Python's version; `chr` of half a surrogate pair; and the kind of
-the error that ends a script when it slices a dict, or formats None as a number.
+1.0) a dict keeps when tools gave both; the text of a container that holds itself, put there under names
+that do not tell; lengths and counts too large for memory or 64 bits; letters that Unicode got after
+Python's version; `chr` of half a surrogate pair; a date among other values that is formatted as a number,
+an error in Monty; and the kind of the error that ends a script when it slices a dict, or formats None
+as a number.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _TOKEN = re.compile(
 )
 _RANGE = re.compile(r"([0-9A-Za-z])-([0-9A-Za-z])")
 _SPEC = re.compile(r"(?:.?[<>^])?[+\- ]?#?0?[0-9]{0,3}[,_]?(?:\.[0-9]{1,2})?(?P<code>[bcdeEfFgGnosxX%]?)")
-_ALIGNED = re.compile(r"(?:.?[<>^])?0?[0-9]{0,3}(?:\.[0-9]{1,2})?")
+_ALIGNED = re.compile(r"(?:.?[<>^])?[+\- ]?0?[0-9]{0,3}(?:\.[0-9]{1,2})?")
 
 
 @dataclass(slots=True)
@@ -110,7 +110,7 @@ def spec_is_plain(spec: str) -> bool:
 
 
 def spec_asks_nothing(spec: str) -> bool:
-    """Whether a format specification only aligns or cuts, so that Monty takes it for any value."""
+    """Whether a format specification only aligns, signs or cuts, so that Monty takes it for any value."""
     return _ALIGNED.fullmatch(spec) is not None and spec != ""
 
 

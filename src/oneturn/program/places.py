@@ -296,17 +296,35 @@ class Places:
             new += more
         return frozenset(found)
 
-    def holds_itself(self, node: ast.Call) -> bool:
+    def holds_itself(self, node: ast.Call | ast.Subscript) -> bool:
         """Whether something is put into itself, as far as its names tell."""
-        if not isinstance(node.func, ast.Attribute) or node.func.attr not in _PUTTING:
+        given: list[ast.expr] = []
+        if isinstance(node, ast.Subscript):
+            statement = self.program.parents[node]
+            given = _parts(statement.value) if isinstance(statement, ast.Assign) else []
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in _PUTTING:
+            given = [part for arg in node.args for part in _parts(arg)]
+        names = {part.id for part in given if isinstance(part, ast.Name)}
+        if not names:
             return False
-        root = _root(node.func.value)
-        same = self._names_of.get(root, set()) | {root}
-        return bool(root) and any(isinstance(part, ast.Name) and part.id in same for part in node.args)
+        whole = node.value if isinstance(node, ast.Subscript) else node.func
+        while isinstance(whole, (*_PARTS, ast.Call)):
+            whole = whole.func if isinstance(whole, ast.Call) else whole.value
+        root = whole.id if isinstance(whole, ast.Name) else ""
+        return bool(root) and not names.isdisjoint(self._same_as(root))
+
+    def _same_as(self, name: str) -> set[str]:
+        """The names of what a name is bound to by plain assignments such as `a = b`, it among them."""
+        found, new = {name}, [name]
+        while new:
+            more = self._names_of.get(new.pop(), set()) - found
+            found |= more
+            new += more
+        return found
 
     @cached_property
     def _names_of(self) -> Mapping[str, set[str]]:
-        """The other names of what a name is bound to by a plain `a = b`."""
+        """The other names of what a name is bound to by one plain `a = b`."""
         found: dict[str, set[str]] = {}
         for node in self.kinds.nodes[ast.Assign]:
             if isinstance(node.value, ast.Name):
