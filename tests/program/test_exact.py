@@ -449,3 +449,24 @@ def test_long_scripts_are_looked_at_within_bounds(piece: str) -> None:
     program = parse(source)
     if isinstance(program, Program):
         needs_full_python(program)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "x = 1\n" + " + ".join("x" * 199),
+        "x = 1\n" + " and ".join("x" * 199),
+        "x = 5\nif x == 0:\n    y = 0\n" + "".join(f"elif x == {n}:\n    y = {n}\n" for n in range(1, 199)),
+        "s = 'a'\ns" + ".strip()" * 199,
+        "f(" + "1," * 256 + ")",
+        "f(" + "".join(f"a{n}=1," for n in range(256)) + ")",
+        "def f(" + "".join(f"a{n}=1," for n in range(256)) + "): pass",
+        "".join(f"a{n}, " for n in range(256)) + "= range(256)",
+        "[1 " + "for a in [1] " * 130 + "]",
+        "".join(" " * n + f"def f{n}():\n" for n in range(14)) + " " * 14 + "return 1\n",
+    ],
+)
+def test_what_monty_may_not_compile_needs_full_python(script: str) -> None:
+    reason = needs_full_python(parsed(script))
+    assert reason is not None
+    assert reason.sentence.endswith("Monty may not compile")

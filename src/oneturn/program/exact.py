@@ -20,6 +20,7 @@ from . import monty_facts as facts
 from .annotations import evaluates
 from .calls import Calls
 from .caught import doubt_of_handlers, shown_error
+from .deep import too_deep
 from .keys import Keys
 from .kinds import DICT, Kinds
 from .parse import Program, chain
@@ -59,16 +60,16 @@ def needs_full_python(program: Program) -> Reason | None:
     if len(program.nodes) > _LARGEST:
         return _reason(program, program.tree, "so much code", "is not looked through for Monty")
     exactness = _Exactness(program)
+    if (deep := too_deep(program, exactness.kinds)) is not None:
+        return _reason(program, *deep, "Monty may not compile")
     for node in program.nodes:
         if type(node) not in _PLAIN:
             doubt = exactness.doubt(node)
             if doubt is not None:
                 return _reason(program, node, *doubt)
-    caught = doubt_of_handlers(exactness.kinds)
-    if caught is not None:
+    if (caught := doubt_of_handlers(exactness.kinds)) is not None:
         return _reason(program, *caught, "may fail otherwise in Monty, and a handler here could tell")
-    shown = shown_error(exactness.kinds)
-    if shown is not None:
+    if (shown := shown_error(exactness.kinds)) is not None:
         return _reason(program, *shown, "may be of a kind that Monty does not have")
     return None
 
