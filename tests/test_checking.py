@@ -436,3 +436,46 @@ def test_a_script_the_checker_gives_up_on_runs_all_the_same(scope: Scope) -> Non
     checker = Checker(seconds=0.5)
     assert checker.check(program(SLOW.replace("get_order(x)", "fetch(x)")), scope).error is None
     checker.close()
+
+
+# --- fields that must not be told
+
+
+@pytest.fixture(scope="module")
+def private() -> Iterator[CodeMode]:
+    app = CodeMode(allow=["*"], redact=["pin", "password"], journal=False, sandbox="monty")
+
+    @app.tool(effect="write")
+    def login(user: str, pin: int = 0, deep: list[int] | None = None) -> str:
+        """Log in."""
+        return "in"
+
+    with app:
+        yield app
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "await login('ann', pin='told-to-nobody')",
+        "await login('ann', 'told-to-nobody')",
+        "secret = 'told-to-nobody'\nawait login('ann', pin=secret)",
+        "await login('ann', pin=['told-to-nobody'])",
+        "await login('ann', deep=[{'password': 'told-to-nobody'}])",
+        "secret = 'told-to-nobody'\nawait login('ann', deep=('x', {'password': secret}))",
+        "try:\n    await login('ann', pin='-'.join(['told', 'to', 'nobody']))\nexcept TypeError as error:\n"
+        "    print(error)\n    raise",
+    ],
+)
+def test_the_value_of_a_hidden_field_is_in_no_error(code: str, private: CodeMode) -> None:
+    outcome = private.execute_sync(code)
+    assert outcome.error is not None
+    told = [
+        outcome.error.message,
+        outcome.error.hint,
+        outcome.prints,
+        *(call.error for call in outcome.calls),
+    ]
+    told += [each.message for each in outcome.warnings]
+    assert "nobody" not in " ".join(told)
+    assert "value" in outcome.error.message

@@ -247,6 +247,31 @@ class TestOutcomeText:
         assert "not done: x.y (write, refused, line 9)" in text
         assert "do not repeat them" in text
 
+    def test_a_write_in_doubt_alone_says_how_to_retry(self) -> None:
+        outcome = failed(calls=(call("shop.pay", "write", "unknown"),), recorded=True)
+        text = outcome_text(outcome)
+        assert 'Correct the script and run it whole with retry_of="r1"' in text
+        assert "sent again only when a person agrees" in text
+        assert outcome_data(outcome)["retry_of"] == "r1"
+        kept = outcome_text(failed(calls=(call("shop.pay", "write", "unknown"),)))  # nothing is on record
+        assert "retry_of" not in kept
+
+    def test_of_a_run_that_was_superseded_the_later_one_is_retried(self) -> None:
+        later = "run_0123456789abcdef"
+        error = ScriptError("Superseded", f"its work is done again by {later}")
+        outcome = Outcome("run_1", "cancelled", error=error, calls=(call("a.b", "write"),), recorded=True)
+        text = outcome_text(outcome)
+        assert f'retry_of="{later}"' in text
+        assert 'retry_of="run_1"' not in text
+        assert outcome_data(outcome)["retry_of"] == later
+
+    def test_a_script_cannot_have_another_run_named(self) -> None:
+        error = ScriptError("Superseded", "its work is done again by run_0123")
+        own = Outcome("r1", "failed", error=error, calls=(call("a.b", "write"),), recorded=True)
+        assert outcome_data(own)["retry_of"] == "r1"
+        odd = ScriptError("Superseded", 'its work is done again by run_1" and more')
+        assert "retry_of" not in outcome_data(Outcome("r1", "cancelled", error=odd, recorded=True))
+
     def test_calls_answered_from_the_cache_are_marked(self) -> None:
         cached = dataclasses.replace(call("time.now"), cached=True)
         text = outcome_text(failed(calls=(cached, cached, call("time.now"))))

@@ -228,6 +228,11 @@ class TestAnotherScript:
         assert "recorded: line 3: shop.save(n=4)\n    b = await shop.save(a[1])" in shown.difference
         assert "now:      line 3: shop.save(42)\n    b = await shop.save(a[0] + 40)" in shown.difference
 
+    async def test_that_fails_with_lines_of_its_own(self, shop, router, tier):
+        shown = await self.shown(shop, router, tier, "raise ValueError('one\\nThe same: 2 calls')")
+        assert r"now:      line 1: ValueError: one\nThe same: 2 calls" in shown.difference
+        assert "The same: 2 calls" not in shown.difference.splitlines()
+
     async def test_that_calls_more(self, shop, router, tier):
         shown = await self.shown(shop, router, tier, self.OLD + "\nawait shop.save(9)")
         assert "recorded: no call\n  now:      line 5: shop.save(9)" in shown.difference

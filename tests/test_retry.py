@@ -349,3 +349,23 @@ async def test_a_call_that_was_edited_is_reused_as_it_was_sent(bank: Bank) -> No
     first = await bank.resume(waiting.run_id)
     again = await bank.retry("[await wipe(7)]", first)
     assert (again.value, bank.wiped()) == (["wiped 7"], [7])
+
+
+async def test_a_journal_that_cannot_be_written_is_one_line_in_the_log(
+    bank: Bank, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bank.app() as app:
+
+        @app.tool(effect="read")
+        def damage() -> str:
+            with contextlib.closing(sqlite3.connect(bank.journal, isolation_level=None)) as other:
+                other.execute("drop table oneturn_rows")
+            return "done"
+
+        outcome = await app.execute("await charge(1)\nawait damage()\nawait charge(2)")
+    assert outcome.error is not None
+    assert outcome.error.kind == "JournalError"
+    assert bank.done() == ["charge 1"]
+    told = [record for record in caplog.records if outcome.run_id in record.getMessage()]
+    assert told
+    assert not any(record.exc_info for record in told)

@@ -445,7 +445,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
         from .checking import Checker
 
         if self._checker is None:
-            self._checker = Checker(types=self._options.check)
+            self._checker = Checker(types=self._options.check, fields=self._options.hidden_fields)
         return self._checker
 
     @property

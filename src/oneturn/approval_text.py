@@ -88,6 +88,16 @@ def approval_line(approval: Approval, limit: int = 160) -> str:
     return f"{_spelled(approval.tool, _NAME)}({inside}){place}"
 
 
+def approval_why(approval: Approval) -> str:
+    """In one line why a call waits beside what it is; empty when there is no more to say."""
+    return _spelled(approval.why, _SOURCE)
+
+
+def _note(approval: Approval) -> str:
+    why = approval_why(approval)
+    return f" ({why})" if why else ""
+
+
 def approval_data(approval: Approval) -> dict[str, Any]:
     """An approval for programs, with its arguments exactly and whole; bytes as `{"base64": …}`."""
     place = approval.position
@@ -130,7 +140,7 @@ def waiting_text(outcome: Outcome, max_tokens: int) -> str:
     """What a model reads of a run that waits, in at most `max_tokens`; 300 are the least that will do."""
     number = len(outcome.pending)
     calls = "1 call waits" if number == 1 else f"{number:,} calls wait" if number else "it waits"
-    lines = [f"  {each.id}: {approval_line(each)}" for each in outcome.pending[:_WAITING]]
+    lines = [f"  {each.id}: {approval_line(each)}{_note(each)}" for each in outcome.pending[:_WAITING]]
     if number > len(lines):
         lines.append(f"  and {number - len(lines):,} more")
     told = cut("\n".join(lines), max_tokens - _FRAME, "list of calls")
@@ -148,11 +158,12 @@ def waiting_data(outcome: Outcome, max_tokens: int) -> dict[str, Any]:
     """The same as plain data: `run_id`, the `number` of calls, the first of them, and what to do `then`."""
     calls: list[dict[str, str]] = []
     for each in outcome.pending[:_WAITING]:
-        line = approval_line(each)
-        max_tokens -= count(line) + _FRAME // 4
+        line, why = approval_line(each), approval_why(each)
+        max_tokens -= count(line) + count(why) + _FRAME // 4
         if max_tokens < 0:
             break
-        calls.append({"approval": each.id, "call": line, "effect": each.effect})
+        told = {"approval": each.id, "call": line, "effect": each.effect}
+        calls.append({**told, "why": why} if why else told)
     return {"run_id": outcome.run_id, "number": len(outcome.pending), "calls": calls, "then": _go_on(outcome)}
 
 

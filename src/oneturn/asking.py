@@ -12,13 +12,11 @@ from dataclasses import replace
 from .errors import DecisionRefused
 from .gate import Asked, Context
 from .history import History
-from .journal.approvals import EXPIRED
+from .journal.approvals import EXPIRED, approval_id
 from .journal.past import PastCall
 from .order import Approver, Order, Parts
 from .records import Records
 from .types import Answer, Approval, Call, Decision, Failure, Grant, Tool
-
-log = logging.getLogger("oneturn.run")
 
 log = logging.getLogger("oneturn.run")
 
@@ -114,6 +112,16 @@ class Asking:
         journal = self._parts.journal
         return None if journal is None else journal.approvals.decision(approval_id(self._run_id, call_id))
 
+    def _was_changed(self, call_id: int) -> bool:
+        """Whether people are shown something else on file than what would be sent; it is filed anew then."""
+        journal, approval = self._parts.journal, self._open[call_id][1]
+        if journal is None or journal.approvals.shows(approval):
+            return False
+        log.warning("%s was changed on file; what was decided about it does not count.", approval.id)
+        journal.approvals.withdraw(approval.id)
+        self._context.consent.asked.discard(call_id)
+        return True
+
     def dropped(self, call_id: int) -> None:
         """The script gave the call up: whatever somebody says about it now, it is not sent."""
         if self._open.pop(call_id, None) is not None:
@@ -139,7 +147,10 @@ class Asking:
                 return None
             decision = NOBODY
         if not on_record and call_id in self._context.consent.asked:
-            decision = self._filed(call_id, decision)  # somebody may have decided elsewhere meanwhile
+            if self._was_changed(call_id):
+                decision = None if self.can_wait else NOBODY
+            else:
+                decision = self._filed(call_id, decision)  # somebody may have decided elsewhere meanwhile
             if decision is None:
                 return None
         verdict, _ = self._open.pop(call_id)
@@ -209,8 +220,3 @@ def _checked(approver: Approver, patience: float | None) -> Approver:
         return decisions
 
     return ask
-
-
-def approval_id(run_id: str, call_id: int) -> str:
-    """The id of the approval of one call."""
-    return f"{run_id}-{call_id}"

@@ -38,16 +38,19 @@ def runtime_of(
     """
     redactor = Redactor(secrets)
     journal = options.open_journal(redactor if redactor.knows else None)
+    approval = options.approval_guard(os.environ.get("ONETURN_AUTO_APPROVE"))
+    fields = options.hidden_fields
     return Runtime(
         router=router_of(options),
-        dispatcher=Dispatcher(redactor, options.tool_timeout, shapes),
+        dispatcher=Dispatcher(redactor, options.tool_timeout, shapes, fields),
         sources=sources,
         artifacts=ArtifactStore(shelf=journal.artifacts if journal is not None else None),
         runs=options.runs,
         cache=cache,
         journal=journal,
-        approval=options.approval_guard(os.environ.get("ONETURN_AUTO_APPROVE")),
+        approval=approval,
         approver=options.approver,
         approval_timeout=options.approval_timeout,
         telemetry=options.open_telemetry(),
+        fields=fields,
     )

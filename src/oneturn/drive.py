@@ -62,7 +62,7 @@ class Drive:
         self._wake = asyncio.Event()
         self._parked = self._cancelled = False
         self._arrived = time.monotonic()
-        recording, past = taken or (parts.record(self.id, order.caller), None)
+        recording, past = taken or (parts.record(self.id, order), None)
         self._history = History(recording, past, order, parts.pin)
         records = Records()
         self._span = parts.span(self.id, order, past)

@@ -19,7 +19,7 @@ from typing import Any
 
 from .approval_text import waiting_data, waiting_text
 from .manifest import names_text, namespaces_text
-from .telling import ERROR_CHARS, calls_text, line, may_retry, short, visible
+from .telling import ERROR_CHARS, calls_text, line, retry_id, short, visible
 from .tokens import count, cut
 from .tools.scope import Scope
 from .tools.search import SearchResult
@@ -271,7 +271,8 @@ def outcome_data(outcome: Outcome, max_tokens: int = 4_000) -> dict[str, Any]:
     `calls` (tool, effect, status, line; also `cached` when nothing was sent) and `cut` (None, or a
     note for each part that was cut). A run that waits for approval also has `waiting`: its `run_id`,
     the `number` of calls that wait, the first of them as `calls`, and how to go on as `then`. One that
-    failed after it changed something has `retry_of`, to be given with the corrected script. A value
+    failed after it changed something has `retry_of`, to be given with the corrected script: its own id, or
+    that of the run which does its work again. A value
     over the budget becomes a text preview of itself. Bytes become their length, with their base64 up
     to 1,000 of them.
 
@@ -308,7 +309,8 @@ def _data(outcome: Outcome, full: _Whole, max_tokens: int) -> dict[str, Any]:
     waits = outcome.status == "waiting"
     waiting = {"waiting": waiting_data(outcome, max_tokens // 4)} if waits else {}
     error = None if outcome.ok or waits else _error_data(outcome, max_tokens // 4)
-    again = {"retry_of": outcome.run_id} if may_retry(outcome) else {}
+    retried = retry_id(outcome)
+    again = {"retry_of": retried} if retried else {}
     calls = _calls_data(outcome.calls, max_tokens // 4)
     if len(calls) < len(outcome.calls):
         notes["calls"] = f"{len(outcome.calls) - len(calls):,} of {len(outcome.calls):,} left out"

@@ -16,6 +16,7 @@ from .types import ApprovalMode, CacheRule, Effect, IsolationLevel, Limits, Resu
 
 if TYPE_CHECKING:
     from .gate.approval import ApprovalGuard
+    from .journal.redaction import Fields
     from .journal.writer import Cleaner, Journal
     from .order import Approver
     from .sandbox.base import Sandbox
@@ -102,6 +103,13 @@ class Options:
 
         return ApprovalGuard(self.approve, self.approvals, Allow.of(auto))
 
+    @property
+    def hidden_fields(self) -> Fields | None:
+        """The fields that are kept from the record, and from messages; None when there are none."""
+        from .journal.redaction import Fields
+
+        return Fields(self.redact) if self.redact else None
+
     def open_journal(self, clean: Cleaner | None) -> Journal | None:
         """The journal of these options; None when there is to be none.
 
@@ -110,11 +118,10 @@ class Options:
         """
         if self.journal is False:
             return None
-        from .journal.redaction import Fields
         from .journal.sqlite import SqliteStore
         from .journal.writer import Journal
 
-        fields = Fields(self.redact) if self.redact else None
+        fields = self.hidden_fields
         place = self.journal
         if place is True:
             if self.state is None:

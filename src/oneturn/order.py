@@ -51,9 +51,10 @@ class Parts:
     """Is told of runs and calls."""
     _pins: dict[str, tuple[Tool, str]] = field(default_factory=dict)
 
-    def record(self, run: str, caller: str) -> Recording | None:
+    def record(self, run: str, order: Order) -> Recording | None:
         """Where a new run is recorded."""
-        return self.journal.begin(run, caller) if self.journal is not None else None
+        journal = self.journal
+        return journal.begin(run, order.caller, retries=order.retry_of) if journal is not None else None
 
     def span(self, run: str, order: Order, past: Past | None = None) -> RunSpan | None:
         """What OpenTelemetry is told of a run through; None when it is not told."""

@@ -308,7 +308,7 @@ class _Replay:
         if ended is None:
             return self._replayed(True, ends="the run has no end on record: it is under way, or was cut off")
         error = ended["error"] or ["", ended["status"]]
-        return self._replayed(True, ends=": ".join(filter(None, error[:2])))
+        return self._replayed(True, ends=_in_one_line(": ".join(filter(None, error[:2]))))
 
     def _replayed(
         self,
@@ -384,8 +384,13 @@ def _error(body: Sequence[Any] | None, lines: Sequence[str]) -> ScriptError | No
 
 def _ending(value: Any, error: ScriptError | None) -> str:
     if error is not None:
-        return _placed(f"{error.kind}: {error.message}", error.position)
+        return _placed(_in_one_line(f"{error.kind}: {error.message}"), error.position)
     return f"the value {_cut(repr(value))}"
+
+
+def _in_one_line(text: str) -> str:
+    """A script's own words, which must not look like further lines of ours."""
+    return r"\n".join(text.splitlines())
 
 
 def _made(call: Call) -> str:

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from .drive import Drive, new_id
 from .endings import CANCELLED, outcome_of
-from .errors import JournalError, RunBusy, SandboxBusy, SandboxClosed
+from .errors import JournalError, RunBusy, RunNotFound, SandboxBusy, SandboxClosed
 from .flight import CANCEL_PATIENCE, whole
 from .gate import Allowed, Asked, Cached, Context, Dispatcher, Gate, Refused, Reply, Reuse, Verdict
 from .gate.base import Budget
 from .history import History
 from .journal import owners
 from .journal.artifacts import Artifact, ArtifactStore
+from .journal.ending import note_end
 from .journal.past import Past
 from .order import Approver, Order, Parts
 from .sandbox.router import Router
@@ -36,6 +37,7 @@ from .view import View
 if TYPE_CHECKING:
     from .gate.approval import ApprovalGuard
     from .gate.cache import ResultCache
+    from .journal.redaction import Fields
     from .journal.writer import Journal, Recording
     from .telemetry import RunSpan, Telemetry
 
@@ -59,6 +61,7 @@ class Runtime:
         approver: Asked for it, while the run waits; a run that nobody decides about is put aside.
         approval_timeout: Seconds until what nobody has decided is denied; never when None.
         telemetry: Is told of runs and calls; nothing is when not given.
+        fields: Whose values no error of the gate quotes.
     """
 
     def __init__(
@@ -77,10 +80,11 @@ class Runtime:
         approver: Approver | None = None,
         approval_timeout: float | None = None,
         telemetry: Telemetry | None = None,
+        fields: Fields | None = None,
     ) -> None:
         threads = ThreadPoolExecutor(runs, thread_name_prefix="oneturn-run")
         sessions = Sessions(router.for_session)
-        gate = Gate(cache, approval)
+        gate = Gate(cache, approval, fields)
         self.parts = Parts(
             router,
             sessions,
@@ -220,13 +224,7 @@ class Runtime:
             if by and not never:
                 raise RunBusy(f"{order.retry_of} is being retried by {by}; try again in {owners.LEASE:g} s.")
             if past.ended is None:
-                why = ["Superseded", f"its work is done again by {run_id}", None, ""]
-                body = {"status": "cancelled", "error": why, "prints": "", "cut_prints": 0}
-                recording.note(
-                    "ended",
-                    {**body, "seconds": past.used, "calls": []},
-                    stands=("cancelled", {"error": f"{why[0]}: {why[1]}"}),
-                )
+                note_end(recording, past, "Superseded", f"its work is done again by {run_id}")
             recording.note("retried", {"by": run_id, "from": owners.this_process()})
             recording.sync()
             return past.salt
@@ -241,7 +239,13 @@ class Runtime:
         found: list[tuple[str, Past]] = []
         run_id = order.retry_of
         while run_id and len(found) < _RETRIES:
-            _, events = await asyncio.to_thread(self.journal.read, run_id, caller=order.caller)
+            try:
+                _, events = await asyncio.to_thread(self.journal.read, run_id, caller=order.caller)
+            except RunNotFound as error:
+                raise JournalError(
+                    f"{run_id} was retried and is not on record any more, so what it did cannot be told, and "
+                    "nothing is done that might repeat it; start a new run."
+                ) from error
             found.append((run_id, Past.of(events)))
             run_id = found[-1][1].began["retry_of"]
         older: Reuse | None = None
@@ -292,7 +296,7 @@ class Runtime:
         masked = "" if shown is arguments else call_of(repr(shown))
         script = call_of(repr(dict(arguments)))
         order = Order(script, view, limits, caller, allow=allow, approver=approver, shown=masked)
-        history = History(self.parts.record(run_id, caller), None, order, self.parts.pin)
+        history = History(self.parts.record(run_id, order), None, order, self.parts.pin)
         call = Call(0, "tool", name, (), arguments)
         span = self.parts.span(run_id, order)
         work = asyncio.get_running_loop().create_task(self._call(run_id, call, order, history, span))

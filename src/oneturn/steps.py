@@ -13,7 +13,7 @@ from dataclasses import replace
 from .asides import Asides
 from .asking import Asking
 from .endings import broken, explained, inexact, judged, too_many_refused
-from .errors import Diverged, RunBusy
+from .errors import Diverged, JournalError, RunBusy
 from .flight import Decided, Flight
 from .gate import Allowed, Asked, Cached, Context, Refused, Reply
 from .history import History, script_of
@@ -181,7 +181,7 @@ class Steps:
         except Exception as error:
             if not self._records:
                 raise
-            log.exception("run %s failed", self._id)
+            log.error("run %s failed: %s", self._id, error, exc_info=not isinstance(error, JournalError))
             return self._finished(Finished(error=broken(error)), by_itself=False)
         return self._finished(finished) if finished is not None else None
 

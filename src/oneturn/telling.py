@@ -13,6 +13,7 @@ from .types import CallRecord, Outcome
 ERROR_CHARS = 120
 """Characters shown of a call's error, and of other words of somebody else's."""
 _GROUPS = 20
+_LATER = re.compile(r"its work is done again by (run_[0-9a-f]+)")
 # Controls but \n and \t, surrogates, and what Unicode draws as nothing. Emoji and some scripts need the
 # joiners and the emoji selector, so those stay, but not in runs long enough to carry a hidden text.
 _HIDDEN = re.compile(
@@ -38,22 +39,37 @@ def calls_text(outcome: Outcome, max_tokens: int) -> str:
         why = " (cancelled calls were never awaited)" if outcome.ok and _any(not_made, "cancelled") else ""
         lines.append(f"not done: {_grouped(not_made)}{why}")
     lines = [cut(each, max_tokens // 2, "list of calls", "the first and last are shown") for each in lines]
-    if not outcome.ok and _any(writes, "ok"):
+    is_done = not outcome.ok and _any(writes, "ok")
+    if is_done:
         lines.append("Writes that are done are not undone: do not repeat them, go on from what they did.")
-        if may_retry(outcome):
-            lines.append(
-                f'Or correct the script and run it whole with retry_of="{outcome.run_id}": what is done is '
-                "then answered from the record and not repeated."
-            )
     if _any(writes, "unknown"):
         lines.append("Calls marked unknown may or may not have taken effect: check before repeating them.")
+    again = retry_id(outcome)
+    if again and again != outcome.run_id:
+        lines.append(f'To retry, retry the run that does this one\'s work again: retry_of="{again}".')
+    elif again:
+        unsure = " What is marked unknown is sent again only when a person agrees, or when that is safe."
+        lines.append(
+            f'{"Or correct" if is_done else "Correct"} the script and run it whole with retry_of="{again}": '
+            "what is done is then answered from the record and not repeated."
+            f"{unsure if _any(writes, 'unknown') else ''}"
+        )
     return "\n".join(lines)
 
 
-def may_retry(outcome: Outcome) -> bool:
-    """Whether a corrected script had better be told what this run did already."""
-    changed = [call for call in outcome.calls if call.effect != "read" and call.status in ("ok", "unknown")]
-    return outcome.recorded and bool(changed) and outcome.status in ("failed", "cancelled")
+def retry_id(outcome: Outcome) -> str:
+    """The run that a corrected script had better name as the one it retries; empty when none.
+
+    That is this one when it changed something, or the one that does its work again already.
+    """
+    error = outcome.error
+    if not outcome.recorded or outcome.status not in ("failed", "cancelled"):
+        return ""
+    if outcome.status == "cancelled" and error is not None and error.kind == "Superseded":
+        later = _LATER.fullmatch(error.message)
+        return later[1] if later else ""
+    changed = any(call.effect != "read" and call.status in ("ok", "unknown") for call in outcome.calls)
+    return outcome.run_id if changed else ""
 
 
 def _any(calls: Sequence[CallRecord], status: str) -> bool:

@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 
@@ -89,6 +90,31 @@ def test_what_waits_is_listed_and_shown_without_starting_the_app(parked):
     assert parked.run("approvals", "show", "nope").code == 1
 
 
+def test_why_a_call_waits_is_told(parked):
+    parked.write(
+        "disk.py",
+        f'''{APP}
+
+@app.tool(effect="write")
+async def pay(number: int) -> str:
+    """Pay."""
+    import asyncio
+    await asyncio.sleep(600)
+''',
+    )
+    parked.write("pay.py", "await pay(1)")
+    late = parked.run("run", "pay.py", "--timeout", "1", "--json")
+    run = late.data["run_id"]
+    assert [call["status"] for call in late.data["calls"]] == ["unknown"]
+    shown = parked.run("runs", "resume", run)
+    assert f"oneturn run SCRIPT --retry-of {run}" in shown.err
+    why = f"it was sent in {run} already, and whether it took effect is unknown"
+    again = parked.run("run", "pay.py", "--retry-of", run)
+    assert again.code == 5
+    assert f"note: {why}" in again.err
+    assert why in parked.run("approvals", "list").err
+
+
 def test_a_list_says_when_there_may_be_more(parked):
     newest = parked.run("approvals", "list", "--limit", "1")
     assert len(newest.out.splitlines()) == 1
@@ -156,11 +182,14 @@ def test_what_makes_no_sense_decides_nothing(parked, options):
     assert len(parked.run("approvals", "list").out.splitlines()) == 2
 
 
-def at_terminal(project, *answers: str) -> tuple[int, str]:
+CTRL_C = "Ctrl-C"
+
+
+def at_terminal(project, *answers: str, command=("run", "script.py")) -> tuple[int, str]:
     """Runs the script with a person at the terminal who gives these answers, each when asked."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(
-        project.command("run", "script.py"),
+        project.command(*command),
         cwd=project.folder,
         env=project.environment(TERM="dumb"),
         stdin=theirs,
@@ -173,7 +202,11 @@ def at_terminal(project, *answers: str) -> tuple[int, str]:
         while select.select([ours], [], [], 60)[0]:
             shown += os.read(ours, 65_536)
             if left and shown.count(b"[l]ater: ") > len(answers) - len(left):
-                os.write(ours, left.pop(0).encode() + b"\n")
+                answer = left.pop(0)
+                if answer == CTRL_C:
+                    process.send_signal(signal.SIGINT)
+                else:
+                    os.write(ours, answer.encode() + b"\n")
     except OSError:  # how Linux says that the other end is closed
         pass
     finally:
@@ -192,6 +225,44 @@ def test_at_a_terminal_run_asks(parked, answers, code, done):
     assert '| "number": 1' in shown
     assert ended == code, shown
     assert wiped(parked) == done
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal as Linux has them")
+@pytest.mark.parametrize("answers", [[CTRL_C], ["y", CTRL_C]])
+def test_ctrl_c_at_a_question_leaves_the_run_waiting(parked, answers):
+    ended, shown = at_terminal(parked, *answers, command=("runs", "resume", parked.run_id))
+    assert ended == 130, shown
+    assert f"{parked.run_id} waits for approval of 2 calls" in shown
+    assert f"oneturn runs resume {parked.run_id}" in shown
+    assert wiped(parked) == []
+    assert {each["id"] for each in parked.run("approvals", "list", "--json").data["approvals"]} == {
+        *parked.ids
+    }
+    parked.run("approvals", "approve", *parked.ids)
+    assert parked.run("runs", "resume", parked.run_id).code == 0
+    assert sorted(wiped(parked)) == [1, 8]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal as Linux has them")
+def test_ctrl_c_at_the_question_of_a_new_run_leaves_it_waiting(parked):
+    parked.write("script.py", "try:\n    await wipe(5)\nexcept PermissionError:\n    await wipe(6)")
+    ended, shown = at_terminal(parked, CTRL_C, "y")
+    assert ended == 130, shown
+    assert shown.count("[l]ater: ") == 1
+    pending = parked.run("approvals", "list", "--json").data["approvals"]
+    (new,) = [each for each in pending if each["id"] not in parked.ids]
+    assert f"oneturn runs resume {new['run_id']}" in shown
+    assert wiped(parked) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo-terminal as Linux has them")
+def test_ctrl_c_at_the_question_of_a_run_that_cannot_wait_ends_it(parked):
+    parked.write("once.py", "try:\n    await wipe(5)\nexcept PermissionError:\n    await wipe(6)")
+    ended, shown = at_terminal(parked, CTRL_C, "y", command=("run", "once.py", "--app", "disk.py:app"))
+    assert ended == 130, shown
+    assert "cancelled" in shown
+    assert shown.count("[l]ater: ") == 1
+    assert wiped(parked) == []
 
 
 TWO_ASKED = '''

@@ -42,6 +42,7 @@ def test_a_journal_that_is_whole(shop):
         "signatures_checked": False,
         "unsigned_rows": rows,
         "removed_since": [],
+        "unread_runs": 0,
     }
 
 
@@ -131,3 +132,52 @@ def test_without_a_journal_there_is_nothing_to_verify(shop):
     none = shop.run("journal", "verify")
     assert none.code == 1
     assert "Nothing is recorded yet" in none.err
+
+
+def test_what_was_changed_beside_the_rows_is_named(shop):
+    first, second = ran(shop), ran(shop, "(await crm.find('Bob'))['name']")
+    tamper(shop, "UPDATE oneturn_runs SET caller='eve' WHERE id=?", first)
+    tamper(shop, "UPDATE oneturn_runs SET status='failed' WHERE id=?", second)
+    done = shop.run("journal", "verify")
+    assert done.code == 1
+    assert f"The caller of {first} was changed" in done.out
+    assert f"The row of run {second} was changed: it is succeeded, and the row says failed.\n" in done.out
+
+
+def test_encrypted_runs_are_compared_only_where_their_key_is(shop):
+    shop.write("oneturn.toml", TOML + f'journal_key = "{"1" * 64}"\n')
+    run = ran(shop)
+    assert shop.run("journal", "verify", "--json").data["unread_runs"] == 0
+    shop.write("oneturn.toml", TOML)
+    keyless = shop.run("journal", "verify")
+    assert keyless.code == 0
+    assert "1 encrypted runs cannot be read without their keys" in keyless.err
+    tamper(shop, "UPDATE oneturn_runs SET status='failed' WHERE id=?", run)
+    shop.write("oneturn.toml", TOML + f'journal_key = "{"1" * 64}"\n')
+    assert shop.run("journal", "verify").code == 1
+
+
+def test_a_run_is_cancelled_and_forgotten(shop):
+    shop.write("oneturn.toml", TOML + 'approve = "always"\n')
+    waits = shop.run("run", "-", "--json", stdin="await crm.find('Ann')")
+    assert waits.code == 5
+    run, [asked] = waits.data["run_id"], waits.data["pending"]
+    assert shop.run("runs", "cancel", run).err == f"{run} is cancelled\n"
+    assert shop.run("runs", "cancel", run).code == 1
+    assert "has ended" in shop.run("approvals", "approve", asked["id"]).err
+    assert shop.run("approvals", "list", "--json").data == {"approvals": []}
+    unasked = shop.run("runs", "forget", run)
+    assert unasked.code == 2
+    assert "give --yes to remove" in unasked.err
+    assert shop.run("runs", "forget", run, "--yes", "--json").data == {"run": run, "key_dropped": False}
+    assert shop.run("runs", "list", "--json").data == {"runs": []}
+    assert shop.run("runs", "forget", run, "--yes").code == 1
+
+
+def test_an_encrypted_run_that_is_forgotten_still_verifies(shop):
+    shop.write("oneturn.toml", TOML + f'journal_key = "{"1" * 64}"\n')
+    run = ran(shop)
+    assert "rows still verify" in shop.run("runs", "forget", run, "--yes").err
+    assert shop.run("runs", "show", run).code == 1
+    verified = shop.run("journal", "verify", "--json")
+    assert (verified.code, verified.data["runs"], verified.data["unread_runs"]) == (0, 1, 1)

@@ -201,8 +201,9 @@ def test_an_interrupted_run_does_not_go_on_with_other_tools(shop):
     command = [sys.executable, str(host), str(journal), script]
     assert subprocess.run(command, cwd=shop.folder, check=False).returncode == 9
     found = shop.run("runs", "list", "--status", "running", "--json").data["runs"]
-    assert len(found) == 1
+    assert [each["status"] for each in found] == ["interrupted"]
     run = found[0]["id"]
+    assert f"{run}: interrupted, " in shop.run("runs", "show", run).out
     shown = shop.run("runs", "replay", run)
     assert shown.code == 0
     assert "It ends there: the run has no end on record" in shown.out

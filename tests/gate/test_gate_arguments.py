@@ -10,6 +10,7 @@ import pytest
 
 from oneturn.gate import Allowed, Context, Gate, Refused
 from oneturn.gate.base import Budget
+from oneturn.journal.redaction import Fields
 from oneturn.tools.scope import Allow, Scope
 from oneturn.types import Call, Failure, Limits, Tool
 
@@ -281,3 +282,67 @@ def test_no_message_leaves_the_gate_longer_than_its_cap() -> None:
     assert isinstance(verdict, Refused)
     assert len(verdict.failure.message) <= 2_001
     assert len(verdict.record().error) <= 2_001
+
+
+PRIVATE = Fields(["pin", "*password"])
+_VALUE = "S3CRET-VALUE"
+
+
+def hidden(schema: dict[str, Any], value: Any, name: str = "pin") -> str:
+    """What the gate says of a wrong value, which must not be in it."""
+    made = tool(**{name: schema})
+    where = Context(Scope([made], [Allow.of("*")]), Limits(), Budget())
+    verdict = Gate(fields=PRIVATE).decide(Call(1, "tool", made.name, (), {name: value}), where)
+    assert isinstance(verdict, Refused), verdict
+    assert _VALUE not in verdict.failure.message
+    return verdict.failure.message
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ({"type": "integer"}, """got a wrong 'pin': its value is not of type "integer"."""),
+        ({"enum": ["a", "b"]}, "its value is not one of"),
+        ({"const": "a"}, "was expected"),
+        ({"pattern": "^[0-9]+$"}, "its value does not match"),
+        ({"maxLength": 3}, "its value is longer than 3 characters"),
+        ({"minLength": 30}, "its value is shorter than 30 characters"),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "its value is not valid under any"),
+        ({"not": {"type": "string"}}, "its value"),
+        ({"$ref": "#/properties/pin/$defs/x", "$defs": {"x": {"type": "integer"}}}, "its value is not of"),
+    ],
+)
+def test_the_value_of_a_hidden_field_is_in_no_message(schema: dict[str, Any], says: str) -> None:
+    assert says in hidden(schema, _VALUE)
+
+
+@pytest.mark.parametrize(("schema", "number"), [({"maximum": 9}, 731_904), ({"multipleOf": 7}, 731_905)])
+def test_a_hidden_number_is_not_told_either(schema: dict[str, Any], number: int) -> None:
+    assert str(number) not in hidden(schema, number)
+
+
+def test_what_holds_a_hidden_field_and_what_is_in_one_is_not_quoted() -> None:
+    inner = {"type": "object", "properties": {"password": {"type": "integer"}}}
+    assert "wrong \"user['password']\": its value is not of type" in hidden(
+        inner, {"password": _VALUE}, "user"
+    )
+    message = hidden({"type": "array", "maxItems": 1}, [{"New_Password": _VALUE}, 2], "users")
+    assert "wrong 'users': its value has more than 1 item" in message
+    whole = {"anyOf": [{"type": "integer"}, {"type": "null"}]}
+    assert "wrong 'deep': its value is not valid" in hidden(whole, {"a": [{"password": _VALUE}]}, "deep")
+    # Keys inside a hidden field are a part of its value.
+    strict = {"type": "object", "additionalProperties": False}
+    assert "wrong 'pin': its value does not fit the schema" in hidden(strict, {_VALUE: 1})
+    names = {"type": "object", "propertyNames": {"maxLength": 3}}
+    assert "wrong 'pin': its value does not fit the schema" in hidden(names, {_VALUE: 1})
+    numbers = {"type": "object", "additionalProperties": {"type": "integer"}}
+    assert "wrong 'pin': its value does not fit the schema" in hidden(numbers, {_VALUE: "x"})
+
+
+def test_the_values_of_other_fields_are_told_as_ever() -> None:
+    made = tool(pin={"type": "string"}, count={"type": "integer"})
+    where = Context(Scope([made], [Allow.of("*")]), Limits(), Budget())
+    call = Call(1, "tool", made.name, (), {"pin": _VALUE, "count": "many"})
+    verdict = Gate(fields=PRIVATE).decide(call, where)
+    assert isinstance(verdict, Refused)
+    assert """wrong 'count': "many" is not of type""" in verdict.failure.message

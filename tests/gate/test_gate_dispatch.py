@@ -13,6 +13,7 @@ import pytest
 from oneturn.errors import SourceError, ToolError
 from oneturn.gate import Allowed, Dispatcher, Redactor, Reply
 from oneturn.gate.base import Budget
+from oneturn.journal.redaction import Fields
 from oneturn.testing import FakeSource
 from oneturn.tools.base import Blob, Result, Text
 from oneturn.types import Answer, Call, Failure, Limits, Tool
@@ -383,6 +384,16 @@ def test_a_result_of_another_shape_than_declared_is_a_failure(value: Any) -> Non
     assert answer.failure is not None
     assert answer.failure.kind == "ValueError"
     assert "declared shape" in answer.failure.message
+
+
+def test_a_hidden_field_of_a_result_is_not_quoted() -> None:
+    reply = Reply(
+        Allowed(Call(7, "tool", SHAPED.name), SHAPED, {}), Result({"id": "S3CRET-VALUE"}, has_structured=True)
+    )
+    dispatcher = Dispatcher(Redactor(), 30.0, fields=Fields(["id"]))
+    answer = dispatcher.receive(reply, Limits(), Budget(), keep)
+    assert answer.failure is not None
+    assert "declared shape: its value is not of type" in answer.failure.message
 
 
 def test_a_result_of_the_declared_shape_is_the_value() -> None:

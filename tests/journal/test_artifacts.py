@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,7 +39,16 @@ def test_ids_cannot_be_guessed_from_one_another() -> None:
     store = ArtifactStore()
     ids = {put(store, b"x").id for _ in range(200)}
     assert len(ids) == 200
-    assert all(len(each) >= 12 for each in ids)
+    assert len({each[:12] for each in ids}) == 200
+
+
+@pytest.mark.parametrize(
+    "change", [{"data": b"hellp"}, {"mime": "text/html"}, {"name": "x"}, {"caller": "bob"}, {"id": "0" * 44}]
+)
+def test_an_id_fits_nothing_but_what_it_was_made_for(change: dict[str, Any]) -> None:
+    artifact = put(ArtifactStore(), b"hello")
+    assert artifact.is_whole
+    assert not replace(artifact, **change).is_whole
 
 
 def kept(store: ArtifactStore, made: list[Artifact]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,33 @@ async def test_what_is_told_of_a_run_that_changed_something_is_on_record_by_then
             with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as rows:
                 kinds = rows.execute("select kind from oneturn_rows where run=?", (outcome.run_id,))
                 assert "ended" in {kind for (kind,) in kinds}
+
+
+async def test_what_a_run_retries_is_kept_as_long_as_it(tmp_path: Path) -> None:
+    async with app(tmp_path) as bank:
+        first = await bank.execute("await charge(1)\n1 / 0")
+        second = await bank.execute("await charge(1)\nawait wipe()\n1 / 0", retry_of=first.run_id)
+        other = await bank.execute("await charge(2)\n1 / 0")
+        journal = Journal(SqliteStore(tmp_path / "journal.db"))
+        assert journal.store.prune(time.time() + 1) == [other.run_id]
+        await bank.decide(second.pending[0].id, Decision(True, "alice"))
+        assert [call.reused for call in (await bank.resume(second.run_id)).calls] == [True, False]
+        assert set(journal.store.prune(time.time() + 1)) == {first.run_id, second.run_id}
+        journal.close()
+    assert DONE == ["charge 1", "charge 2", "wipe"]
+
+
+async def test_a_retry_goes_on_only_while_what_it_retries_is_known(tmp_path: Path) -> None:
+    async with app(tmp_path) as bank:
+        first = await bank.execute("await charge(1)\n1 / 0")
+        second = await bank.execute("await wipe()\nawait charge(1)", retry_of=first.run_id)
+        journal = Journal(SqliteStore(tmp_path / "journal.db"))
+        journal.store.forget(first.run_id)
+        journal.close()
+        await bank.decide(second.pending[0].id, Decision(True, "alice"))
+        with pytest.raises(JournalError, match="not on record any more"):
+            await bank.resume(second.run_id)
+    assert DONE == ["charge 1"]
 
 
 async def test_a_run_that_could_not_begin_leaves_nothing_on_record(tmp_path: Path) -> None:

@@ -96,13 +96,14 @@ def test_one_callers_are_bounded_and_the_oldest_go(tmp_path: Path, monkeypatch: 
     recording.sync()
     shelf = KeptArtifacts(journal)
 
-    def keep(artifact_id: str, caller: str, size: int) -> None:
-        shelf.keep(Artifact(artifact_id, b"x" * size, "text/plain", "", caller), "run_1")
+    def keep(caller: str, size: int) -> str:
+        artifact = Artifact.new(b"x" * size, "text/plain", "", caller)
+        shelf.keep(artifact, "run_1")
+        return artifact.id
 
-    keep("other", "bob", 900)
-    for number in range(5):
-        keep(f"a{number}", "ann", 400)
-    left = [number for number in range(5) if shelf.find(f"a{number}") is not None]
+    other = keep("bob", 900)
+    kept_ids = [keep("ann", 400) for _ in range(5)]
+    left = [number for number, artifact_id in enumerate(kept_ids) if shelf.find(artifact_id) is not None]
     assert left == [3, 4]
-    assert shelf.find("other") is not None
+    assert shelf.find(other) is not None
     journal.close()

@@ -91,13 +91,13 @@ class TestVerify:
         assert problems(store, key) == []
         run: RunRow | Row = record(store, "r", b"1", b"2")
         record(store, "s", b"1")
-        assert totals(store, key) == Progress(2, 3, 0, unsigned=3)
+        assert totals(store, key) == Progress(2, 3, 0, unsigned=3, unread=2)
         assert checkpoints.make(store, key, now=5.0) is not None
         assert checkpoints.make(store, key, now=6.0) is None
         store.append([append_of("r", rows_after(run, b"3"))])
-        assert totals(store, key) == Progress(2, 4, 1, unsigned=1)
+        assert totals(store, key) == Progress(2, 4, 1, unsigned=1, unread=2)
         assert checkpoints.make(store, key, now=7.0) is not None
-        assert totals(store, key) == Progress(2, 4, 2, unsigned=0)
+        assert totals(store, key) == Progress(2, 4, 2, unsigned=0, unread=2)
         assert problems(store, key) == problems(store) == []
 
     def test_a_checkpoint_says_only_what_changed(self, store: SqliteStore, key: SigningKey) -> None:

@@ -170,12 +170,12 @@ class TestAFile:
         holder.close()
         store.close()
 
-    def test_one_of_a_newer_oneturn_is_refused_and_left_alone(self, path: Path) -> None:
+    def test_one_of_another_oneturn_is_refused_and_left_alone(self, path: Path) -> None:
         SqliteStore(path).close()
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA user_version=2")
+            connection.execute("PRAGMA user_version=99")
         before = path.read_bytes()
-        with pytest.raises(JournalError, match="newer oneturn"):
+        with pytest.raises(JournalError, match="another version"):
             SqliteStore(path)
         assert path.read_bytes() == before
 
@@ -430,14 +430,14 @@ class TestAServer:
         assert store.append([append]) == frozenset()
         store.close()
 
-    def test_tables_of_a_newer_oneturn_are_refused(self, dsn: str, store: Store) -> None:
+    def test_tables_of_another_oneturn_are_refused(self, dsn: str, store: Store) -> None:
         import psycopg
 
         from oneturn.journal.postgres import PostgresStore
 
         with psycopg.connect(dsn) as connection:
-            connection.execute("UPDATE oneturn_schema SET version = 2")
-        with pytest.raises(JournalError, match="newer oneturn"):
+            connection.execute("UPDATE oneturn_schema SET version = 99")
+        with pytest.raises(JournalError, match="another version"):
             PostgresStore(dsn)
 
     def test_commits_are_durable_even_where_the_server_is_set_otherwise(self, dsn: str) -> None:

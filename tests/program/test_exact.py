@@ -226,6 +226,8 @@ SHOWN = [
 ]
 
 ALWAYS = [
+    "xs = (1, 2)\nxs.append(await crm.find(3))",
+    "d = {}\nd.append(len(x))",
     "import asyncio\nasync def f(x):\n    return await crm.find(x)\ntry:\n    await asyncio.gather(f(1), f(2))\nexcept Exception:\n    print('failed')",
     "def f(a, b):\n    for i, x in enumerate(a):\n        b.append(x)\nf([1], [])",
     "import numpy",

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import httpx2
@@ -97,6 +98,34 @@ async def test_a_run_that_waits_says_what_for_and_goes_on_with_resume_run(shop):
         done = await client.call_tool("resume_run", {"run_id": told["run_id"], "wait": 60})
     assert done.structured_content["value"] == ["wiped 1", "wipe: denied by alice: not that one"]
     assert shop.wiped == [1]
+
+
+@pytest.mark.parametrize("tool", ["resume_run", "execute_code"])
+async def test_an_id_that_is_none_is_not_told_at_length(shop, tool):
+    given = {"run_id": "x" * 5_000} if tool == "resume_run" else {"code": "1", "retry_of": "x" * 5_000}
+    async with Client(build_server(shop.app)) as client:
+        told = await client.call_tool(tool, given, raise_on_error=False)
+    assert told.is_error
+    assert "There is no run xxx" in told.content[0].text
+    assert len(told.content[0].text) < 200
+
+
+async def test_a_broken_journal_is_told_without_its_path(tmp_path):
+    shop = Shop(journal=tmp_path / "journal.db")
+    async with Client(build_server(shop.app)) as client:
+        told = waiting(await run(client))
+        with contextlib.closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as other:
+            other.execute("drop table oneturn_rows")
+            other.execute("drop table oneturn_runs")
+        for tool, given in (
+            ("resume_run", {"run_id": told["run_id"]}),
+            ("execute_code", {"code": "1", "retry_of": told["run_id"]}),
+        ):
+            refused = await client.call_tool(tool, given, raise_on_error=False)
+            assert refused.is_error
+            assert "[path]" in refused.content[0].text
+            assert str(tmp_path) not in refused.content[0].text
+    await shop.app.close()
 
 
 async def test_resume_run_waits_for_the_decision(shop):
@@ -268,7 +297,9 @@ async def test_an_approver_looks_and_decides(shop):
         http(APPROVERS) as approver,
     ):
         told = waiting(await run(client, "await wipe(1)\nawait wipe(2)"))
-        [listed] = (await approver.get(desk)).json()["approvals"]
+        everything = (await approver.get(desk)).json()
+        [listed] = everything["approvals"]
+        assert everything["more"] is False
         assert (listed["status"], listed["summary"]) == ("pending", "wipe(number=1), line 1")
         shown = (await approver.get(f"{desk}/{listed['id']}")).json()
         assert shown["arguments"] == {"number": 1}
@@ -284,6 +315,18 @@ async def test_an_approver_looks_and_decides(shop):
         done = await client.call_tool("resume_run", {"run_id": told["run_id"], "wait": 60})
         assert done.structured_content["value"] == "wiped 2"
     assert shop.wiped == [7, 2]
+
+
+async def test_an_approver_is_told_when_there_may_be_more(shop):
+    many = "import asyncio\nawait asyncio.gather(*[wipe(n) for n in range(100)])"
+    async with (
+        serving(shop.app, token=CLIENTS, approver_token=APPROVERS) as (_, desk),
+        http(APPROVERS) as approver,
+    ):
+        for _ in range(2):
+            assert (await shop.app.execute(many)).status == "waiting"
+        listed = (await approver.get(desk)).json()
+        assert (len(listed["approvals"]), listed["more"]) == (200, True)
 
 
 async def test_clients_do_not_get_to_the_approvals(shop):

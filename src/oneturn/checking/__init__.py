@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ..errors import SandboxBusy
+from ..journal.redaction import Fields
 from ..program import Finding, Program, Reach, TypeChecker, check
 from ..program.reach import is_pythons
 from ..tools.scope import Scope, Status
@@ -61,11 +62,14 @@ class Checker:
         seconds: Wall clock for one check of types. A script that takes longer, or that finds every
             worker busy, runs without it.
         workers: The most worker processes.
+        fields: Their values are quoted in no answer.
     """
 
-    def __init__(self, types: bool = True, *, seconds: float = 2.0, workers: int = 2) -> None:
+    def __init__(
+        self, types: bool = True, *, seconds: float = 2.0, workers: int = 2, fields: Fields | None = None
+    ) -> None:
         self._types = TypeChecker(seconds=seconds, workers=workers) if types else None
-        self._arguments = ArgumentCheck()
+        self._arguments = ArgumentCheck(fields)
         self._answers: Kept[tuple[bytes, int, bool, frozenset[str]], _Answer] = Kept(_KEPT)
         self._typed: Kept[tuple[bytes, tuple[int, ...]], tuple[tuple[Tool, ...], list[Problem]]] = Kept(_KEPT)
 

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import ToolDefinitionError
 from ..gate.arguments import Arguments
 from ..gate.base import Budget, Context, Request
+from ..journal.redaction import Fields
 from ..program import Program, Reach, Reached, constant
 from ..tools.names import parameter_names
 from ..tools.scope import Scope
@@ -53,10 +54,15 @@ class Given:
 
 
 class ArgumentCheck:
-    """The arguments guard of the gate, put to use before the call. Thread-safe."""
+    """The arguments guard of the gate, put to use before the call. Thread-safe.
 
-    def __init__(self) -> None:
-        self._guard = Arguments()
+    Args:
+        fields: Their values are quoted in no problem.
+    """
+
+    def __init__(self, fields: Fields | None = None) -> None:
+        self._fields = fields
+        self._guard = Arguments(fields)
         self._parts: Kept[tuple[int, frozenset[str]], tuple[Tool, Tool, Arguments]] = Kept(_KEPT_PARTS)
 
     def problems(self, reach: Reach, scope: Scope) -> list[Problem]:
@@ -102,13 +108,21 @@ class ArgumentCheck:
         """Whether a call with this value for one parameter may pass."""
         return self.refused(tool, Given(kwargs={name: value}, more=True)) is None
 
+    def may_quote(self, name: str, found: str) -> bool:
+        """Whether a parameter's type may be told as the type checker found it, with literals in it."""
+        if self._fields is None:
+            return True
+        named = {name: None}
+        # Within something larger a literal may be the value of a field that must not be told.
+        return self._fields.hidden(named) is named and "Literal[" not in found[1:]
+
     def _part(self, tool: Tool, names: frozenset[str]) -> tuple[Tool, Arguments]:
         """A tool with these parameters alone, and a guard that has its schema ready."""
         key = (id(tool), names)
         kept = self._parts.get(key)
         if kept is None or kept[0] is not tool:
             part = replace(tool, input_schema=_only(tool.input_schema, names))
-            kept = (tool, part, Arguments())
+            kept = (tool, part, Arguments(self._fields))
             self._parts.put(key, kept)
         return kept[1], kept[2]
 
@@ -116,7 +130,7 @@ class ArgumentCheck:
         self, tool: Tool, args: list[Any], kwargs: Mapping[str, Any], guard: Arguments | None = None
     ) -> Failure | None:
         request = Request(Call(0, "tool", tool.name, tuple(args), kwargs), tool)
-        verdict = (guard or Arguments())(request, Context(Scope((), ()), Limits(), Budget()))
+        verdict = (guard or Arguments(self._fields))(request, Context(Scope((), ()), Limits(), Budget()))
         if isinstance(verdict, Failure) and verdict.kind in HANDLES:
             return verdict
         return None

@@ -81,7 +81,11 @@ class TypedCheck:
         prepared = self._reach.handled(call.node, HANDLES) or self._reach.conditional(call.node)
         blocks = self._sure.value(value) and not prepared
         wanted, got = types["wanted"][:_TYPE], types["found"][:_TYPE]
-        message = f"{tool.name}() got a wrong {name!r}: expected `{wanted}`, found `{got}`"
+        original = parameter_names(tool.input_schema).get(name, name)
+        if self._arguments.may_quote(original, types["found"]):
+            message = f"{tool.name}() got a wrong {name!r}: expected `{wanted}`, found `{got}`"
+        else:
+            message = f"{tool.name}() got a wrong {name!r}: its value is of another type than `{wanted}`"
         hint = f"Signature: {signature(tool)}"
         return Problem("TypeError", message, self._position(found), hint, blocks)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..approval_text import approval_line, approval_text, filed_data, spelled
+from ..approval_text import approval_line, approval_text, approval_why, filed_data, spelled
 from ..errors import ConfigError, DecisionRefused
 from .common import (
     AppOption,
@@ -78,6 +78,9 @@ def list_approvals(
             return
         headers = ["approval", "status", "caller", "call"]
         write_table(headers, [_row(filed) for filed in found], cut="call")
+        for filed in found:
+            if filed.approval.why:
+                note(f"{filed.approval.id}: {approval_why(filed.approval)}")
         if not rows:
             note("Nothing waits for approval." if status == "pending" else "There is no approval like that.")
 

@@ -94,7 +94,8 @@ def verify(
 ) -> None:
     """Read every run and tell what is not as it was written.
 
-    Names the first bad row of each bad run. Ends with 1 when there is one.
+    Names the first bad row of each bad run, or what beside its rows was changed: its status or caller, a
+    large value, an approval, an artifact. Ends with 1 when there is one.
     """
     with exits(as_json):
         from ..journal import checkpoints
@@ -105,7 +106,7 @@ def verify(
             problems: list[Problem] = []
             done = checkpoints.Progress()
             began, patience = time.monotonic(), _PATIENCE
-            for each in checkpoints.verify(found.store, public, _lines(checkpoint)):
+            for each in checkpoints.verify(found.store, public, _lines(checkpoint), vault=found.vault):
                 if isinstance(each, checkpoints.Progress):
                     done = each
                     if time.monotonic() - began > patience:
@@ -214,6 +215,7 @@ def _data(done: Progress, problems: list[Problem], *, signed: bool) -> dict[str,
         "signatures_checked": signed,
         "unsigned_rows": done.unsigned,
         "removed_since": list(done.removed),
+        "unread_runs": done.unread,
     }
 
 
@@ -228,6 +230,11 @@ def _conclude(done: Progress, problems: list[Problem], *, signed: bool) -> None:
         note(
             f"{done.unsigned:,} rows are newer than the last checkpoint: that some were cut off would not "
             "show. `oneturn journal checkpoint` signs for them."
+        )
+    if done.unread:
+        note(
+            f"{done.unread:,} encrypted runs cannot be read without their keys: their status, caller, "
+            "approvals and artifacts were not compared with their rows."
         )
     if done.removed:
         more = f" and {len(done.removed) - _REMOVED:,} more" if len(done.removed) > _REMOVED else ""

@@ -14,7 +14,7 @@ import typer
 
 from ..approval_text import approval_data
 from ..errors import ConfigError
-from ..telling import may_retry
+from ..telling import retry_id
 from ..types import IsolationLevel, SandboxChoice
 from .common import (
     AllowOption,
@@ -34,7 +34,7 @@ from .common import (
 )
 from .journal import recorded
 from .scripts import diagnostic_data, diagnostic_text, error_data, error_text, read_script, script_name
-from .terminal import approver_of, tell_waiting
+from .terminal import approver_of, is_kept, leave_question, tell_waiting, was_left
 
 if TYPE_CHECKING:
     from ..app import CodeMode
@@ -100,9 +100,7 @@ def run(
         if as_json:
             write_json(outcome_data(outcome))
         else:
-            options = prepared.app.options
-            kept = options.journal is not True or options.state is not None
-            show_outcome(outcome, code, name, kept=kept)
+            show_outcome(outcome, code, name, kept=is_kept(prepared.app))
             if verbose and outcome.sandbox is not None:
                 note(f"ran in {outcome.sandbox} ({outcome.isolation}): {outcome.routed}")
             refused = _refused(prepared.app, outcome)
@@ -130,10 +128,15 @@ def _must_be_ours(app: CodeMode, run_id: str) -> None:
 
 @contextlib.contextmanager
 def interruptible(app: CodeMode) -> Iterator[None]:
-    """Ctrl-C ends the run and not the command, so that what was already called can still be told."""
+    """Ctrl-C ends the run and not the command, so that what was already called can still be told.
+
+    While somebody is asked for approval, it leaves the run waiting instead.
+    """
     loop = asyncio.get_running_loop()
 
     def cancel() -> None:
+        if leave_question():
+            return
         for run_id in app.running:
             app.cancel(run_id)
 
@@ -152,7 +155,7 @@ def outcome_code(outcome: Outcome) -> Exit:
     if outcome.ok:
         return Exit.OK
     if outcome.status == "waiting":
-        return Exit.WAITING
+        return Exit.INTERRUPTED if was_left() else Exit.WAITING
     if outcome.status == "cancelled":
         return Exit.INTERRUPTED
     kinds = {"TimeoutError": Exit.TIMEOUT, "SandboxCrashed": Exit.SANDBOX}
@@ -176,8 +179,11 @@ def show_outcome(outcome: Outcome, code: str, name: str, *, kept: bool = True) -
         for warning in outcome.warnings:
             note(diagnostic_text(warning, code, name))
     _show_calls(outcome)
-    if kept and outcome.caller == _CALLER and may_retry(outcome):  # nobody else's run can be retried here
-        note(f"to retry without repeating what is done: oneturn run SCRIPT --retry-of {outcome.run_id}")
+    again = (
+        retry_id(outcome) if kept and outcome.caller == _CALLER else ""
+    )  # nobody else's can be retried here
+    if again:
+        note(f"to retry without repeating what is done: oneturn run SCRIPT --retry-of {again}")
     if outcome.status == "waiting":
         tell_waiting(outcome, kept=kept)
 

@@ -53,7 +53,7 @@ _FIRST = 100  # characters of a script or an error in a list
 _ASKED = 1_000  # approvals of one run that are looked at
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
-_STYLES = {"failed": "red", "cancelled": "yellow", "waiting": "cyan"}
+_STYLES = {"failed": "red", "interrupted": "red", "cancelled": "yellow", "waiting": "cyan"}
 
 
 class Ended(StrEnum):
@@ -65,6 +65,7 @@ class Ended(StrEnum):
 
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run, as `runs list` shows it.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @runs.command("list")
@@ -97,7 +98,7 @@ def _line(journal: Journal, row: RunRow) -> dict[str, Any]:
     script = journal.script(row).strip()
     return {
         "id": row.id,
-        "status": row.status,
+        "status": _stands(journal, row),
         "caller": row.caller,
         "began": _utc(row.began),
         "ended": _utc(row.ended),
@@ -107,6 +108,11 @@ def _line(journal: Journal, row: RunRow) -> dict[str, Any]:
         "error": about.get("error"),
         "script": script.partition("\n")[0][:_FIRST],
     }
+
+
+def _stands(journal: Journal, row: RunRow) -> str:
+    """How a run stands now; that its process is gone is written down only when it is taken up again."""
+    return "interrupted" if row.status == "running" and journal.is_left(row) else row.status
 
 
 def _row(line: dict[str, Any]) -> tuple[str, ...]:
@@ -144,11 +150,12 @@ def show(
 
         with recorded(prepare(app, config, None).app.options) as journal:
             row, events = journal.read(run)
+            stands = _stands(journal, row)
             approvals = journal.approvals.list(run=run, limit=_ASKED)
         past = Past.of(events)
         outcome = outcome_of(run, past)
         if not as_json:
-            write("".join(f"{line}\n" for line in run_lines(row, past, outcome, approvals)))
+            write("".join(f"{line}\n" for line in run_lines(row, past, outcome, approvals, stands)))
             return
         write_json(
             {
@@ -293,6 +300,59 @@ async def _resumed(app: CodeMode, run: str, caller: str, *, lines: bool) -> Outc
             return await app.resume(run, caller=caller, approver=approver_of(app))
 
 
+@runs.command("cancel")
+def cancel_run(
+    run: RunArgument,
+    app: AppOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,
+) -> None:
+    """End a run that waits, was interrupted or cannot go on: nobody is asked about its calls any more.
+
+    One that is under way is stopped where it runs.
+    """
+    with exits(as_json):
+        from ..journal.ending import cancel
+
+        with recorded(prepare(app, config, None).app.options) as journal:
+            cancel(journal, run)
+        if as_json:
+            write_json({"run": run, "status": "cancelled"})
+        else:
+            note(f"{run} is cancelled")
+
+
+@runs.command("forget")
+def forget_run(
+    run: RunArgument,
+    yes: YesOption = False,
+    app: AppOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    verbose: Verbose = False,
+) -> None:
+    """Have what a run did be gone for good, whatever its state, with its artifacts.
+
+    Of an encrypted run that is over the key is dropped: its chain still verifies. Any other is removed.
+    Asks first on a terminal. Elsewhere --yes has to be given.
+    """
+    with exits(as_json):
+        from ..journal.ending import forget
+
+        if not yes:
+            _somebody_must_be_there("--yes to remove")
+        with recorded(prepare(app, config, None).app.options) as journal:
+            if not yes and not _agreed([run]):
+                note("Nothing was removed.")
+                raise typer.Exit(Exit.FAILED)
+            dropped = forget(journal, run)
+        if as_json:
+            write_json({"run": run, "key_dropped": dropped})
+        else:
+            note(f"{run} {'cannot be read any more; its rows still verify' if dropped else 'is removed'}")
+
+
 @runs.command("prune")
 def prune(
     older_than: Annotated[
@@ -307,7 +367,7 @@ def prune(
         list[Ended] | None,
         typer.Option("--status", help="Only runs that ended so; may be repeated. All when not given."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: YesOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     app: AppOption = None,
     config: ConfigOption = None,
@@ -320,10 +380,8 @@ def prune(
     """
     with exits(as_json):
         before = time.time() - _age(older_than)
-        if not (yes or dry_run) and not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise ConfigError(
-                "Nobody can be asked here, so nothing was removed; give --yes to remove, or --dry-run."
-            )
+        if not (yes or dry_run):
+            _somebody_must_be_there("--yes to remove, or --dry-run")
         statuses = [each.value for each in status or Ended]
         with recorded(prepare(app, config, None).app.options) as journal:
             if dry_run or not yes:
@@ -354,6 +412,11 @@ def _prunable(journal: Journal, before: float, statuses: Sequence[str]) -> list[
         for row in rows
         if row is not None and row.status in statuses and row.ended is not None and row.ended < before
     ]
+
+
+def _somebody_must_be_there(otherwise: str) -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise ConfigError(f"Nobody can be asked here, so nothing was removed; give {otherwise}.")
 
 
 def _agreed(found: list[str]) -> bool:

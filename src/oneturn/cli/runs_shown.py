@@ -36,12 +36,15 @@ def seconds(taken: float) -> str:
     return f"{taken:.2f} s" if taken >= 1 else f"{taken * 1000:.0f} ms"
 
 
-def run_lines(row: RunRow, past: Past, outcome: Outcome, approvals: Sequence[Filed]) -> list[str]:
-    """A run, line by line."""
+def run_lines(
+    row: RunRow, past: Past, outcome: Outcome, approvals: Sequence[Filed], stands: str
+) -> list[str]:
+    """A run, line by line. `stands` is how it stands now, where its record has no end."""
+    status = stands if outcome.status == "running" else outcome.status
     calls = "1 call" if len(outcome.calls) == 1 else f"{len(outcome.calls):,} calls"
     place = f", in {outcome.sandbox} ({outcome.isolation})" if outcome.sandbox else ""
     lines = [
-        revealed(f"{row.id}: {outcome.status}, {calls}, {seconds(outcome.seconds)}"),
+        revealed(f"{row.id}: {status}, {calls}, {seconds(outcome.seconds)}"),
         revealed(f"{when(row.began)}, caller {outcome.caller}{place}"),
         *([revealed(f"retries {outcome.retry_of}")] if outcome.retry_of else []),
         "",

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..approval_text import approval_line, approval_text, spelled
+from ..approval_text import approval_line, approval_text, approval_why, spelled
 from ..types import Approval, Decision
 from .common import note
 
@@ -40,7 +40,46 @@ def approver_of(app: CodeMode) -> Approver | None:
     """Asks at this terminal; None when it is none, or the app has an approver of its own."""
     if app.options.approver is not None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
-    return _ask
+
+    async def ask(approvals: Sequence[Approval]) -> Sequence[Decision | None]:
+        decisions = await _ask(approvals)
+        if was_left() and not await asyncio.to_thread(_can_wait, app, approvals[0].run_id):
+            app.cancel(approvals[0].run_id)  # what cannot wait would be denied, and the script would go on
+        return decisions
+
+    return ask
+
+
+def leave_question() -> bool:
+    """Ctrl-C: whoever is asked leaves, and all that is not decided waits. False when nobody is asked."""
+    return _KEYBOARD.leave()
+
+
+def was_left() -> bool:
+    """Whether somebody left a question with Ctrl-C."""
+    return _KEYBOARD.is_left
+
+
+def is_kept(app: CodeMode) -> bool:
+    """Whether runs of an app are on record beyond this process."""
+    journal = app.options.journal
+    return journal is not False and (journal is not True or app.options.state is not None)
+
+
+def _can_wait(app: CodeMode, run_id: str) -> bool:
+    """Whether a run can be put aside, and gone on with from its record some other time."""
+    from ..errors import JournalError
+    from ..journal.past import Past
+    from .journal import recorded
+
+    if not is_kept(app):
+        return False
+    try:
+        with recorded(app.options) as journal:
+            _, events = journal.read(run_id)
+    except JournalError:
+        return False
+    return not Past.of(events).is_masked
 
 
 class _Keyboard:
@@ -56,6 +95,18 @@ class _Keyboard:
         self._reading = False
         self.owed = False
         """A question was taken back, and the line that was on its way as its answer has not come yet."""
+        self.is_left = False
+        """Whoever sits here has left with Ctrl-C, and is asked nothing more."""
+
+    def leave(self) -> bool:
+        """End the question that is shown, on its event loop; False when none is."""
+        with self._lock:
+            asked, self._asked = self._asked, None
+        if asked is None:
+            return False
+        self.is_left = True
+        _give(asked[1], b"")
+        return True
 
     async def line(self, question: str) -> str | None:
         """The line typed after `question` was shown; None at the end of what can be typed."""
@@ -117,6 +168,8 @@ _TURN = asyncio.Lock()  # a script may ask for more while a question is still op
 async def _ask(approvals: Sequence[Approval]) -> Sequence[Decision | None]:
     """One by one; what is not decided waits."""
     async with _TURN:
+        if was_left():
+            return []
         try:
             return await _ask_in_turn(approvals)
         except asyncio.CancelledError:
@@ -132,6 +185,8 @@ async def _ask_in_turn(approvals: Sequence[Approval]) -> Sequence[Decision | Non
         note("")
         await _KEYBOARD.line("Another call needs approval. Press Enter to see it: ")
     for number, approval in enumerate(approvals, 1):
+        if was_left():
+            break
         note("")
         if len(approvals) > 1:
             note(f"{number} of {len(approvals)}")
@@ -140,7 +195,7 @@ async def _ask_in_turn(approvals: Sequence[Approval]) -> Sequence[Decision | Non
         if word == "a":
             return [*decisions, *[Decision(True, by)] * (len(approvals) - len(decisions))]
         decisions.append({"y": Decision(True, by), "n": Decision(False, by)}.get(word))
-    return decisions
+    return [] if was_left() else decisions  # whoever leaves half-way has not said yes to the first half
 
 
 async def _word() -> str:
@@ -161,9 +216,14 @@ def tell_waiting(outcome: Outcome, *, kept: bool) -> None:
         kept: Whether its record outlives this process.
     """
     number = len(outcome.pending)
+    if was_left():
+        note("")
+        note("You left without deciding; nothing of this was sent, and nothing is lost.")
     note(f"{outcome.run_id} waits for approval of {'1 call' if number == 1 else f'{number} calls'}:")
     for approval in outcome.pending[:_SHOWN]:
         note(f"  {spelled(approval.id, 100)}  {approval_line(approval)}")
+        if approval.why:
+            note(f"    note: {approval_why(approval)}")
     if number > _SHOWN:
         note(f"  and {number - _SHOWN} more")
     if kept:

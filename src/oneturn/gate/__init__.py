@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from oneturn.journal.redaction import Fields
 from oneturn.types import Call, Failure
 
 from .arguments import Arguments
@@ -39,12 +40,15 @@ class Gate:
     Args:
         cache: The last guard, a `gate.cache.ResultCache`; nothing is cached without one.
         approval: A `gate.approval.ApprovalGuard`; nothing needs approval without one.
+        fields: Are quoted in no refusal.
     """
 
-    def __init__(self, cache: Guard | None = None, approval: Guard | None = None) -> None:
+    def __init__(
+        self, cache: Guard | None = None, approval: Guard | None = None, fields: Fields | None = None
+    ) -> None:
         guards: list[tuple[str, Guard | None]] = [
             ("scope", scope),
-            ("arguments", Arguments()),
+            ("arguments", Arguments(fields)),
             ("reuse", reuse),
             ("approval", approval),
             ("budgets", budgets),

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oneturn.errors import ValueRefused
+from oneturn.journal.redaction import Fields
 from oneturn.tools.names import parameter_names
 from oneturn.tools.signature import signature
 from oneturn.types import Failure, Tool
@@ -45,9 +46,14 @@ class _Shape:
 
 
 class Arguments:
-    """The guard. Holds what it made of each tool's schema, by name, remade when the tool changes."""
+    """The guard. Holds what it made of each tool's schema, by name, remade when the tool changes.
 
-    def __init__(self) -> None:
+    Args:
+        fields: Their values are in no message: it goes on record, and to whoever reads the script's prints.
+    """
+
+    def __init__(self, fields: Fields | None = None) -> None:
+        self._fields = fields
         self._shapes: dict[str, tuple[Tool, _Shape | Failure]] = {}
 
     def __call__(self, request: Request, context: Context) -> Request | Failure:
@@ -67,7 +73,7 @@ class Arguments:
             }
         except ValueRefused as error:
             return Failure("ValueError", f"{tool.name}(): {str(error).rstrip('.')}")
-        checked = _check(copies, shape)
+        checked = _check(copies, shape, self._fields)
         return checked if isinstance(checked, Failure) else Request(request.call, tool, checked)
 
     def _shape(self, tool: Tool) -> _Shape | Failure:
@@ -106,7 +112,7 @@ def _bind(request: Request, tool: Tool, shape: _Shape) -> dict[str, Any] | Failu
     return bound
 
 
-def _check(arguments: dict[str, Any], shape: _Shape) -> dict[str, Any] | Failure:
+def _check(arguments: dict[str, Any], shape: _Shape, fields: Fields | None) -> dict[str, Any] | Failure:
     """The arguments as they will be sent, or the first thing that is wrong with them."""
     missing = sorted(shape.required - arguments.keys())
     if missing:
@@ -130,7 +136,7 @@ def _check(arguments: dict[str, Any], shape: _Shape) -> dict[str, Any] | Failure
     if not shape.schema.accepts(arguments):
         arguments = _without_nulls(arguments, shape)
         if not shape.schema.accepts(arguments):
-            return _wrong(tool, _complaint(*shape.schema.complaint(arguments)))
+            return _wrong(tool, _complaint(*shape.schema.complaint(arguments, fields)))
     return {**_integral(arguments, shape), **raw}
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from oneturn.errors import EffectUnknown, SourceError, ToolError, ValueRefused
+from oneturn.journal.redaction import Fields
 from oneturn.tools.base import CURRENT, Blob, CallInfo, Result, Source, Text
 from oneturn.tools.results import value_of
 from oneturn.types import Answer, CallRecord, CallStatus, Failure, Limits, Tool
@@ -86,10 +87,18 @@ class Dispatcher:
         redactor: Takes secrets and host paths out of error text.
         deadline: Seconds one call may take when its tool does not say.
         shapes: Is shown the structured results of tools that declare no output schema.
+        fields: Are quoted in no error of ours.
     """
 
-    def __init__(self, redactor: Redactor, deadline: float, shapes: Shapes | None = None) -> None:
+    def __init__(
+        self,
+        redactor: Redactor,
+        deadline: float,
+        shapes: Shapes | None = None,
+        fields: Fields | None = None,
+    ) -> None:
         self.redactor = redactor
+        self._fields = fields
         self._deadline = deadline
         self._learned = shapes
         self._shapes: dict[str, tuple[Tool, Schema | None]] = {}
@@ -195,7 +204,7 @@ class Dispatcher:
         try:
             if schema.accepts(value):
                 return
-            _, why = schema.complaint(value)
+            _, why = schema.complaint(value, self._fields)
         except ValueError:
             return  # bytes in the result: JSON Schema has nothing to say about them
         raise ValueRefused(f"its result is not of the declared shape: {cut(why, 300)}")

@@ -18,6 +18,8 @@ from urllib.parse import unquote
 
 import jsonschema_rs
 
+from oneturn.journal.redaction import Fields
+
 MAX_PARTS = 20_000
 """Parts of a schema, and looks at a flat value: a schema over this is not used."""
 MAX_CHARACTERS = 100_000
@@ -45,6 +47,7 @@ _OBJECT = (
 )
 _ARRAY = ("items", "prefixItems", "additionalItems", "contains", "unevaluatedItems")
 _ONE_OF_THEM = ("properties", "prefixItems")  # of these parts only one looks at any one place
+_UNSAID = "its value"
 _AGAIN = 3  # the validator goes through the parts beside an `unevaluated…` again to see what they took
 
 
@@ -81,6 +84,7 @@ class Schema:
                 raise
             self._validator = _compiled(root, _LARGE)
             self._share = _LARGE_SHARE
+        self._root = root
 
     def too_much(self, value: Any) -> str:
         """Why checking `value` would take too long; empty when it would not."""
@@ -97,8 +101,13 @@ class Schema:
         """Whether `value` fits. Ask `too_much` first. Raises ValueError for what is not JSON."""
         return bool(self._validator.is_valid(value))
 
-    def complaint(self, value: Any) -> tuple[list[str | int], str]:
-        """Where and why a value that is not accepted does not fit, for the first such reason."""
+    def complaint(self, value: Any, fields: Fields | None = None) -> tuple[list[str | int], str]:
+        """Where and why a value that is not accepted does not fit, for the first such reason.
+
+        Args:
+            value: What does not fit.
+            fields: Are never quoted, nor is anything that holds one of them.
+        """
         places, _, height = _extent(value)
         # An explanation of `anyOf` collects every error of every branch first.
         if self._choices and places * self._looks.at(height) > _MAX_EXPLAINED:
@@ -106,8 +115,24 @@ class Schema:
         try:
             self._validator.validate(value)
         except jsonschema_rs.ValidationError as error:
-            return error.instance_path, error.message
+            place, why = error.instance_path, error.message
+            if fields is None:
+                return place, why
+            depth, here = _hidden_at(value, place, fields)
+            if depth and (depth < len(place) or isinstance(here, dict | list)):  # keys are quoted as well
+                return place[:depth], f"{_UNSAID} does not fit the schema"
+            hides = depth or fields.hidden(here) is not here
+            return place, self._unquoted(value) if hides else why
         return [], "the whole does not fit the schema"
+
+    def _unquoted(self, value: Any) -> str:
+        """The reason of `complaint`, without the part of the value that is wrong."""
+        patterns = _SMALL if self._share == 1 else _LARGE
+        try:
+            _compiled(self._root, patterns, mask=_UNSAID).validate(value)
+        except jsonschema_rs.ValidationError as error:
+            return error.message
+        return "the whole does not fit the schema"
 
     def null_refused(self, names: list[str]) -> set[str]:
         """Which of these top-level names may not be null, found in one pass over nothing but nulls."""
@@ -182,8 +207,10 @@ class _Looks:
         return max(looks, default=0) if one else sum(looks)
 
 
-def _compiled(root: dict[str, Any], patterns: jsonschema_rs.FancyRegexOptions) -> jsonschema_rs.Validator:
-    return jsonschema_rs.validator_for(root, retriever=_no_remote, pattern_options=patterns)
+def _compiled(
+    root: dict[str, Any], patterns: jsonschema_rs.FancyRegexOptions, mask: str | None = None
+) -> jsonschema_rs.Validator:
+    return jsonschema_rs.validator_for(root, retriever=_no_remote, pattern_options=patterns, mask=mask)
 
 
 def _patterns(part: dict[str, Any]) -> int:
@@ -281,6 +308,17 @@ def _extent(value: Any) -> tuple[int, int, int]:
                 below += part
         level = below
     return places, characters, height
+
+
+def _hidden_at(value: Any, place: list[str | int], fields: Fields) -> tuple[int, Any]:
+    """How far down a place the first hidden field is, 0 when none is on the way; and what is at the place."""
+    depth = 0
+    for level, part in enumerate(place, 1):
+        named = {part: None}
+        if not depth and isinstance(part, str) and fields.hidden(named) is not named:
+            depth = level
+        value = value[part]
+    return depth, value
 
 
 def _no_remote(uri: str) -> Any:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from oneturn.errors import DecisionRefused, JournalError
+from oneturn.errors import DecisionRefused, JournalError, OneturnError
 from oneturn.types import Approval, Decision, Position
 
-from .events import decision_body, decision_of, decode, encode
+from .events import canonical, decision_body, decision_of, decode, encode
 from .rows import ApprovalRow, ApprovalStatus
 
 if TYPE_CHECKING:
     from .writer import Journal
+
+log = logging.getLogger("oneturn.journal")
 
 EXPIRED = Decision(False, "oneturn", "nobody decided in time")
 """What stands when the time for a decision is up."""
@@ -52,11 +54,17 @@ class Approvals:
         status: ApprovalStatus | None = None,
         limit: int = 200,
     ) -> list[Filed]:
-        """The newest first; those asked at once in the order of their calls."""
+        """The newest first; those asked at once in the order of their calls.
+
+        Without those that cannot be read; a warning in the log names the pending ones among them.
+        """
         found = []
         for row in self._journal.store.approvals(run=run, caller=caller, status=status, limit=limit):
-            with contextlib.suppress(JournalError):  # its key was dropped, and with it what it asked
+            try:
                 found.append(self._filed(row))
+            except JournalError as error:
+                if row.status == "pending":
+                    log.warning("What waits is not all listed: %s", error)
         return found
 
     def get(self, approval_id: str) -> Filed:
@@ -106,7 +114,7 @@ class Approvals:
     def undecided(self, run: str) -> tuple[Approval, ...]:
         """What a run still waits for, in the order of its calls."""
         now = time.time()
-        pending = [filed.approval for filed in self.list(run=run, status="pending")]
+        pending = [self._asked(row) for row in self._journal.store.approvals(run=run, status="pending")]
         due = [each for each in pending if each.expires is None or each.expires > now]
         return tuple(sorted(due, key=lambda each: each.call_id))
 
@@ -117,6 +125,32 @@ class Approvals:
             key = self._journal.key_of(run)
             data = data if key is None else key.seal(data, approval_data(row.id))
             self._journal.store.decide(row.id, "denied", by=OVER.by, decision=data, now=now)
+
+    def request(self, approval: Approval) -> bytes:
+        """An approval as it is filed: without what must not be on record, not yet encrypted."""
+        fields, clean = self._journal.fields, self._journal.clean
+        body = approval_body(approval)
+        if fields is not None:
+            body["arguments"] = fields.hidden(body["arguments"])
+        data = encode(body)
+        return (
+            data if clean is None or not clean.is_in(data.decode()) else encode(clean.cleaned(decode(data)))
+        )
+
+    def shows(self, approval: Approval) -> bool:
+        """Whether what is on file for people to see is this, but for the time until when they may decide.
+
+        Raises:
+            JournalError: It cannot be read.
+        """
+        row = self._journal.store.approval(approval.id)
+        return row is not None and _seen(self._read(row, row.request)) == _seen(
+            decode(self.request(approval))
+        )
+
+    def withdraw(self, approval_id: str) -> None:
+        """Take one from the file, so that it can be filed anew."""
+        self._journal.store.drop_approval(approval_id)
 
     def used(self, approval_id: str) -> None:
         """The run has taken the decision."""
@@ -142,16 +176,43 @@ class Approvals:
         return self._journal.store.decide(approval.id, status, by=decision.by, decision=data, now=time.time())
 
     def _filed(self, row: ApprovalRow) -> Filed:
-        approval = approval_of(self._read(row, row.request))
-        decision = decision_of(self._read(row, row.decision)) if row.decision else None
-        return Filed(approval, row.status, row.asked, decision, row.decided)
+        request, said = self._read(row, row.request), self._read(row, row.decision) if row.decision else None
+        try:
+            decision = None if said is None else decision_of(said)
+            return Filed(approval_of(request), row.status, row.asked, decision, row.decided)
+        except (OneturnError, LookupError, TypeError, ValueError) as error:
+            raise JournalError(f"{row.id} cannot be read; it was changed.") from error
+
+    def _asked(self, row: ApprovalRow) -> Approval:
+        """What a row asks; of one that cannot be read, what is known without its request."""
+        try:
+            return self._filed(row).approval
+        except JournalError as error:
+            return Approval(
+                row.id,
+                row.run,
+                row.call,
+                row.caller,
+                row.tool,
+                "destructive",
+                {},
+                None,
+                row.expires,
+                str(error),
+            )
 
     def _read(self, row: ApprovalRow, data: bytes) -> Any:
         key = self._journal.key_of(row.run)
         try:
             return decode(data if key is None else key.open(data, approval_data(row.id)))
         except Exception as error:
-            raise JournalError(f"{row.id} cannot be read; the key of its run was dropped.") from error
+            why = "it was changed, or the key of its run was dropped"
+            raise JournalError(f"{row.id} cannot be read; {why}.") from error
+
+
+def approval_id(run_id: str, call_id: int) -> str:
+    """The id of the approval of one call."""
+    return f"{run_id}-{call_id}"
 
 
 def approval_data(approval_id: str) -> bytes:
@@ -191,3 +252,7 @@ def approval_of(body: Mapping[str, Any]) -> Approval:
         expires=body["expires"],
         why=body["why"],
     )
+
+
+def _seen(body: Mapping[str, Any]) -> bytes:
+    return canonical({**body, "expires": None})

@@ -8,6 +8,7 @@ together fill the store does the oldest of whoever holds most go.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 from oneturn.errors import ArtifactNotFound, ToolError
 
 _MAX_LABEL = 200  # characters of a type or a name
+_NONCE = 12  # characters of an id that are random; the others say what it is the id of
 _OVERHEAD = 256  # bytes an artifact takes besides its contents
 
 
@@ -29,6 +31,17 @@ class Artifact:
     mime: str
     name: str
     caller: str
+
+    @classmethod
+    def new(cls, data: bytes, mime: str, name: str, caller: str) -> Artifact:
+        """One with an id that nobody can guess, and that nothing else fits."""
+        nonce = secrets.token_hex(_NONCE // 2)
+        return cls(_id(nonce, data, mime, name, caller), data, mime, name, caller)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is what its id was made for."""
+        return self.id == _id(self.id[:_NONCE], self.data, self.mime, self.name, self.caller)
 
     @property
     def size(self) -> int:
@@ -101,7 +114,7 @@ class ArtifactStore:
             raise ToolError(
                 f"the result holds {len(data):,} bytes of {mime}; at most {largest:,} can be kept"
             )
-        artifact = Artifact(secrets.token_hex(6), data, mime, name, caller)
+        artifact = Artifact.new(data, mime, name, caller)
         with self._lock:
             self._make_room(artifact)
             self._shelves.setdefault(caller, _Held()).add(artifact)
@@ -121,7 +134,12 @@ class ArtifactStore:
                 del self._shelves[largest]
 
     def get(self, artifact_id: str, *, caller: str) -> Artifact:
-        """The artifact, if it is there and `caller`'s own. Raises ArtifactNotFound otherwise."""
+        """The artifact, if it is there and `caller`'s own.
+
+        Raises:
+            ArtifactNotFound: It is not.
+            JournalCorrupt: It was changed since it was kept.
+        """
         with self._lock:
             shelf = self._shelves.get(caller)
             artifact = shelf.artifacts.get(artifact_id) if shelf is not None else None
@@ -132,6 +150,15 @@ class ArtifactStore:
                 f"There is no artifact {artifact_id!r}; it may have been dropped for newer ones."
             )
         return artifact
+
+
+def _id(nonce: str, data: bytes, mime: str, name: str, caller: str) -> str:
+    """Handles are on record with their run, so what an id is made from cannot be changed unseen."""
+    digest = hashlib.blake2b(nonce.encode(), digest_size=16)
+    for part in (*(text.encode(errors="backslashreplace") for text in (mime, name, caller)), data):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return nonce + digest.hexdigest()
 
 
 def artifact_ids(value: Any) -> list[str]:

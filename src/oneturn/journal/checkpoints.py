@@ -12,16 +12,17 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, JournalError
+from .beside import Beside, beside
 from .chain import Problem, first_bad
 from .rows import CheckpointRow, Row
 from .store import Store
 
 if TYPE_CHECKING:
-    from .keys import PublicKey, SigningKey
+    from .keys import PublicKey, SigningKey, Vault
 
 _WORD = "oneturn-checkpoint"
 _TRIES = 3  # a run that is being written may be ahead of what was read of it
@@ -32,7 +33,9 @@ class Progress:
     """How far verifying is; the last one has the totals.
 
     `unsigned` counts the rows no checkpoint covers yet: there it would not show that the end of a run was
-    cut off. `removed` names runs that were pruned or forgotten since the last checkpoint.
+    cut off. `removed` names runs that were pruned or forgotten since the last checkpoint. `unread` counts the
+    runs whose events cannot be read: they and their values are as written, and what stands beside them was
+    not compared with them.
     """
 
     runs: int = 0
@@ -40,6 +43,7 @@ class Progress:
     checkpoints: int = 0
     unsigned: int = 0
     removed: tuple[str, ...] = ()
+    unread: int = 0
 
 
 @dataclass(slots=True)
@@ -105,7 +109,11 @@ def line(checkpoint: CheckpointRow) -> str:
 
 
 def verify(
-    store: Store, public: PublicKey | None = None, lines: Sequence[str] = ()
+    store: Store,
+    public: PublicKey | None = None,
+    lines: Sequence[str] = (),
+    *,
+    vault: Vault | None = None,
 ) -> Iterator[Progress | Problem]:
     """Read everything; yields progress after each run, and every problem where it is found.
 
@@ -115,6 +123,7 @@ def verify(
         store: The journal.
         public: Whose signatures the checkpoints must bear; they are not checked when not given.
         lines: Checkpoints exported before, from `line`; these need `public`.
+        vault: Reads encrypted runs; without it what stands beside them is not compared with them.
 
     Raises:
         ConfigError: A line is no checkpoint, or `public` is missing.
@@ -136,12 +145,18 @@ def verify(
     seen: set[str] = set()
     for run, _, _ in store.heads():
         seen.add(run)
-        rows, problem = _run(store, run, signed.heads.get(run, {}))
+        rows, problem, read = _run(store, run, signed.heads.get(run, {}), vault)
         if problem is not None:
             yield problem
         covered = signed.last(run)
         unsigned = max(0, rows - (covered[0] if covered else 0))
-        done = Progress(done.runs + 1, done.rows + rows, done.checkpoints, done.unsigned + unsigned)
+        done = Progress(
+            done.runs + 1,
+            done.rows + rows,
+            done.checkpoints,
+            done.unsigned + unsigned,
+            unread=done.unread + (not read),
+        )
         yield done
     removed = set(store.gone())
     for run, heads in signed.heads.items():
@@ -149,7 +164,7 @@ def verify(
             yield Problem(f"Run {run} is missing, and checkpoint {heads[max(heads)][1]} signed for it", run)
     for run in store.strays():
         yield Problem(f"Run {run} is missing, and rows of it are left", run)
-    yield Progress(done.runs, done.rows, done.checkpoints, done.unsigned, tuple(sorted(removed)))
+    yield replace(done, removed=tuple(sorted(removed)))
 
 
 def _checkpoints(store: Store, signed: _Signed, public: PublicKey | None) -> Iterator[Problem]:
@@ -175,32 +190,42 @@ def _checkpoints(store: Store, signed: _Signed, public: PublicKey | None) -> Ite
         previous = digest.hex()
 
 
-def _run(store: Store, run: str, signed: dict[int, tuple[bytes, int]]) -> tuple[int, Problem | None]:
-    """The number of rows of a run, and the first thing wrong with it."""
-    number, problem = 0, None
+def _run(
+    store: Store, run: str, signed: dict[int, tuple[bytes, int]], vault: Vault | None
+) -> tuple[int, Problem | None, bool]:
+    """The number of rows of a run, the first thing wrong with it, and whether its events could be read."""
+    number, problem, others = 0, None, None
     for _ in range(_TRIES):
         row = store.run(run)
         if row is None:
-            return 0, None
+            return 0, None, True
         number, found = row.n, dict[int, bytes]()
         try:
-            problem = first_bad(row, _noting(store.rows(run), signed, found))
+            others = beside(store, row, vault)
+            problem = first_bad(row, _noting(store.rows(run), signed, found, others))
+            problem = problem or _against(run, number, signed, found)
+            if problem is None:
+                problem = _values(store, run) if others is None else others.problem()
         except JournalError as error:
-            return number, Problem(f"Run {run} cannot be read: {error}", run)
-        problem = problem or _against(run, number, signed, found) or _values(store, run)
+            problem = Problem(f"Run {run} cannot be read: {str(error).rstrip('.')}", run)
         again = store.run(run)
         if problem is None or (again is not None and (again.n, again.head) == (row.n, row.head)):
             break
-    return number, problem
+    return number, problem, others is not None
 
 
 def _noting(
-    rows: Iterator[Row], signed: dict[int, tuple[bytes, int]], found: dict[int, bytes]
+    rows: Iterator[Row],
+    signed: dict[int, tuple[bytes, int]],
+    found: dict[int, bytes],
+    others: Beside | None,
 ) -> Iterator[Row]:
     for row in rows:
         if row.n in signed:
             found[row.n] = row.hash
         yield row
+        if others is not None:  # whoever asks for the next one found this one good
+            others.read(row)
 
 
 def _against(

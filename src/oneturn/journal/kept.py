@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from oneturn.errors import JournalCorrupt
+
 from .artifacts import Artifact
 from .rows import ArtifactRow
 
 if TYPE_CHECKING:
+    from .keys import RunKey
     from .writer import Journal
 
 _MOST = 256 * 1024 * 1024  # bytes of one caller; the oldest go
@@ -39,13 +42,18 @@ class KeptArtifacts:
         store.put_artifact(row)
 
     def find(self, artifact_id: str) -> Artifact | None:
-        """One that was kept, whoever's it is. Raises JournalError."""
+        """One that was kept, whoever's it is. Raises JournalError, JournalCorrupt when it was changed."""
         row = self._journal.store.artifact(artifact_id)
-        if row is None:
-            return None
-        key = self._journal.key_of(row.run)
-        data = row.data if key is None else key.open(row.data, _bound_to(row.id))
-        return Artifact(row.id, data, row.mime, row.name, row.caller)
+        return None if row is None else artifact_of(row, self._journal.key_of(row.run))
+
+
+def artifact_of(row: ArtifactRow, key: RunKey | None) -> Artifact:
+    """The artifact of a row. Raises JournalCorrupt when it is not what was kept."""
+    data = row.data if key is None else key.open(row.data, _bound_to(row.id))
+    artifact = Artifact(row.id, data, row.mime, row.name, row.caller)
+    if not artifact.is_whole:
+        raise JournalCorrupt(f"Artifact {row.id} is not what was kept; nothing of it is used.")
+    return artifact
 
 
 def _bound_to(artifact_id: str) -> bytes:

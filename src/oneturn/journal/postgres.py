@@ -199,10 +199,10 @@ def _make_tables(cursor: Cursor) -> None:
         cursor.execute("INSERT INTO oneturn_schema (version) VALUES (?)", (SCHEMA,))
     cursor.execute("SELECT max(version) FROM oneturn_schema")
     version = cursor.fetchone()[0]
-    if version is None or version > SCHEMA:
+    if version != SCHEMA:
         raise JournalError(
-            f"The journal in this database was made by a newer oneturn (tables {version}, this one knows "
-            f"{SCHEMA}). Update oneturn, or name another database."
+            f"The journal in this database was made by another version of oneturn (tables {version}, "
+            f"this one knows {SCHEMA}). Use that version, or name another database."
         )
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from oneturn.errors import JournalCorrupt
 
 from .events import Event, decode
-from .rows import Row
+from .rows import Row, RunRow
 from .store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .keys import RunKey
 
 
@@ -23,6 +25,15 @@ def row_data(run: str, n: int, kind: str) -> bytes:
 def blob_data(run: str) -> bytes:
     """What an encrypted value beside the events is bound to."""
     return f"{run} blob".encode()
+
+
+def must_be_whose(row: RunRow, events: Sequence[Event]) -> None:
+    """Raises JournalCorrupt when a run's row names another caller, or another run, than its first event."""
+    began = events[0].body if events else {}
+    if began.get("caller", row.caller) != row.caller:
+        raise JournalCorrupt(f"The caller of {row.id} was changed. Nothing of this run is used.")
+    if began.get("retry_of", row.retries) != row.retries:
+        raise JournalCorrupt(f"The run that {row.id} retries was changed. Nothing of this run is used.")
 
 
 def read_event(store: Store, row: Row, key: RunKey | None) -> Event:

@@ -31,7 +31,8 @@ class RunRow:
 
     `owner` holds it until the time `until` (empty: nobody does), and `fence` grows by one with every
     new holder. `n` and `head` are the number and hash of the last row. `key` is the run's wrapped data
-    key, empty when it is not encrypted or the key was dropped. `about` is JSON, for lists.
+    key, empty when it is not encrypted or the key was dropped. `about` is JSON, for lists. `retries` is the
+    run whose work it does again, empty when there is none.
 
     Only the rows are protected by the chain. `caller`, `status` and `about` are copies for lists:
     whoever acts on them reads the rows.
@@ -49,6 +50,7 @@ class RunRow:
     head: bytes
     key: bytes
     about: str
+    retries: str = ""
 
 
 @dataclass(frozen=True, slots=True)

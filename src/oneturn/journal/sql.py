@@ -9,6 +9,7 @@ written such that running it again after it took effect changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any, Protocol, TypeVar
 
 from ..errors import JournalError, RunBusy, RunNotFound
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 PAGE = 200  # rows read at a time: a long run never stands in memory, and no lock is held between pages
 
-_RUN = "id, caller, status, began, ended, fence, owner, until, n, head, key, about"
+_RUN = "id, caller, status, began, ended, fence, owner, until, n, head, key, about, retries"
 _ROW = "run, n, kind, at, body, hash"
 _APPROVAL = "id, run, call, caller, tool, status, asked, expires, request, decision, decided, decider"
 _ARTIFACT = "id, caller, run, mime, name, data, at"
@@ -28,7 +29,7 @@ _TABLES = """
 CREATE TABLE oneturn_runs (id TEXT NOT NULL PRIMARY KEY, caller TEXT NOT NULL, status TEXT NOT NULL,
     began {real} NOT NULL, ended {real}, fence {integer} NOT NULL, owner TEXT NOT NULL,
     until {real} NOT NULL, n {integer} NOT NULL, head {blob} NOT NULL, key {blob} NOT NULL,
-    about TEXT NOT NULL){tree};
+    about TEXT NOT NULL, retries TEXT NOT NULL){tree};
 CREATE INDEX oneturn_runs_by_age ON oneturn_runs (began, id);
 CREATE INDEX oneturn_runs_by_caller ON oneturn_runs (caller, began, id);
 CREATE TABLE oneturn_rows (run TEXT NOT NULL, n {integer} NOT NULL, kind TEXT NOT NULL,
@@ -50,7 +51,7 @@ CREATE TABLE oneturn_gone (run TEXT NOT NULL PRIMARY KEY){tree};
 """
 """The schema, for a dialect to put its types in; `tree` and `heap` say how a table is stored."""
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the tables above."""
 
 
@@ -59,7 +60,7 @@ def tables(**types: str) -> list[str]:
     return [statement for statement in _TABLES.format(**types).split(";") if statement.strip()]
 
 
-_ADD_RUN = f"INSERT INTO oneturn_runs ({_RUN}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
+_ADD_RUN = f"INSERT INTO oneturn_runs ({_RUN}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
 _ADVANCE = (
     "UPDATE oneturn_runs SET status=?, ended=?, about=?, until=?, n=?, head=? WHERE id=? AND fence=? AND n=?"
 )
@@ -242,6 +243,9 @@ class SqlStore:
 
         return self._transact(work)
 
+    def drop_approval(self, id: str) -> bool:
+        return bool(self._delete("DELETE FROM oneturn_approvals WHERE id=?", (id,)))
+
     # --- artifacts
 
     def put_artifact(self, artifact: ArtifactRow) -> None:
@@ -264,6 +268,11 @@ class SqlStore:
     def artifact(self, id: str) -> ArtifactRow | None:
         found = self._read(f"SELECT {_ARTIFACT} FROM oneturn_artifacts WHERE id=?", (id,))
         return ArtifactRow(*found[0]) if found else None
+
+    def artifacts(self, run: str) -> list[str]:
+        return [
+            id for (id,) in self._read("SELECT id FROM oneturn_artifacts WHERE run=? ORDER BY id", (run,))
+        ]
 
     def artifact_sizes(self, caller: str) -> list[tuple[str, int]]:
         sql = "SELECT id, length(data) FROM oneturn_artifacts WHERE caller=? ORDER BY at, id"
@@ -310,15 +319,18 @@ class SqlStore:
     # --- removing
 
     def prune(self, before: float, *, statuses: Sequence[str] = FINISHED) -> list[str]:
-        marks = ",".join("?" * len(statuses))
+        old = f"status IN ({','.join('?' * len(statuses))}) AND COALESCE(ended, began)<?"
+        # What a run did is known from those that it retries, and theirs: they stay as long as it does.
         sql = (
-            f"SELECT id FROM oneturn_runs WHERE status IN ({marks})"
-            f" AND COALESCE(ended, began)<? ORDER BY began, id LIMIT {PAGE}"
+            f"WITH RECURSIVE kept (id) AS (SELECT retries FROM oneturn_runs WHERE NOT ({old})"
+            " UNION SELECT retries FROM oneturn_runs JOIN kept ON oneturn_runs.id=kept.id)"
+            f" SELECT id FROM oneturn_runs WHERE {old} AND id NOT IN (SELECT id FROM kept)"
+            f" ORDER BY began, id LIMIT {PAGE}"
         )
         removed: list[str] = []
 
         def work(cursor: Cursor) -> list[str]:
-            cursor.execute(sql, (*statuses, before))
+            cursor.execute(sql, (*statuses, before, *statuses, before))
             found = [run for (run,) in cursor.fetchall()]
             for run in found:
                 _remove(cursor, run)
@@ -397,23 +409,7 @@ def _claim(cursor: Cursor, append: Append) -> bool:
         return True
     if (new.id, new.fence, new.n) != (append.run, append.fence, 0):
         raise ValueError("A new run must have the id and fence of its first append, and no rows yet.")
-    cursor.execute(
-        _ADD_RUN,
-        (
-            new.id,
-            new.caller,
-            new.status,
-            new.began,
-            new.ended,
-            new.fence,
-            new.owner,
-            new.until,
-            new.n,
-            new.head,
-            new.key,
-            new.about,
-        ),
-    )
+    cursor.execute(_ADD_RUN, astuple(new))
     if cursor.rowcount:
         return True
     cursor.execute("SELECT owner FROM oneturn_runs WHERE id=?", (new.id,))

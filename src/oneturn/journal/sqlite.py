@@ -102,17 +102,18 @@ class SqliteStore(SqlStore):
 
     def _check_version(self, connection: sqlite3.Connection) -> int:
         """The version of the tables; 0 when there are none yet."""
+        # Looked at first: another process may make the tables meanwhile, and says whose they are with them.
+        empty = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
         version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         application: int = connection.execute("PRAGMA application_id").fetchone()[0]
-        empty = connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
         if application != _APPLICATION and not empty:
             raise JournalError(
                 f"{self._path} is a database of another program. Name another file for the journal."
             )
-        if version > SCHEMA:
+        if version not in (0, SCHEMA):
             raise JournalError(
-                f"The journal {self._path} was made by a newer oneturn (tables {version}, this one knows "
-                f"{SCHEMA}). Update oneturn, or name another file."
+                f"The journal {self._path} was made by another version of oneturn (tables {version}, "
+                f"this one knows {SCHEMA}). Use that version, or name another file."
             )
         return version
 

@@ -113,12 +113,20 @@ class Store(Protocol):
         """
         ...
 
+    def drop_approval(self, id: str) -> bool:
+        """Remove an approval; False when there is none."""
+        ...
+
     def put_artifact(self, artifact: ArtifactRow) -> None:
         """Keep an artifact."""
         ...
 
     def artifact(self, id: str) -> ArtifactRow | None:
         """One artifact."""
+        ...
+
+    def artifacts(self, run: str) -> list[str]:
+        """Ids of the artifacts of a run."""
         ...
 
     def artifact_sizes(self, caller: str) -> list[tuple[str, int]]:

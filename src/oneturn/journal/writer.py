@@ -20,12 +20,12 @@ from oneturn.errors import JournalCorrupt, JournalError, RunBusy, RunNotFound
 from oneturn.types import Approval, RunStatus
 
 from . import owners
-from .approvals import Approvals, approval_body, approval_data
+from .approvals import Approvals, approval_data
 from .chain import first_bad, seal, start_of
-from .events import Event, EventKind, decode, encode, fingerprint
+from .events import Event, EventKind, encode, fingerprint
 from .kept import KeptArtifacts
 from .owners import LEASE
-from .reading import blob_data, read_event, row_data
+from .reading import blob_data, must_be_whose, read_event, row_data
 from .redaction import Fields
 from .rows import Append, ApprovalRow, Row, RunRow
 from .store import Store
@@ -95,13 +95,13 @@ class Journal:
         self._work = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def begin(self, run: str, caller: str) -> Recording:
-        """Record a run that is new."""
+    def begin(self, run: str, caller: str, *, retries: str = "") -> Recording:
+        """Record a run that is new, and does the work of the run `retries` again."""
         key = self.vault.new_key() if self.vault is not None else None
         now = time.time()
         row = RunRow(
             run, caller, "running", now, None, 1, self._owner, now + LEASE, 0, start_of(run),
-            key.wrapped if key is not None else b"", "{}",
+            key.wrapped if key is not None else b"", "{}", retries,
         )  # fmt: skip
         return self._opened(Recording(self, row, key, is_new=True))
 
@@ -323,9 +323,11 @@ class Journal:
         if bad is not None:
             raise JournalCorrupt(f"{bad}. Nothing of this run is used.")
         key = self._key(row)
-        if key is None and rows and not rows[0].body.startswith(b"{"):
+        if key is None and rows and not rows[0].body.startswith(b'{"'):
             raise JournalError(f"The key of {row.id} was dropped; what it did cannot be read any more.")
-        return [read_event(self.store, each, key) for each in rows], key
+        events = [read_event(self.store, each, key) for each in rows]
+        must_be_whose(row, events)
+        return events, key
 
 
 class Recording:
@@ -393,13 +395,7 @@ class Recording:
 
     def ask(self, approval: Approval, at: float) -> None:
         """Add an approval that is waited for since `at`; it becomes durable with what is noted so far."""
-        fields, clean = self._journal.fields, self._journal.clean
-        body = approval_body(approval)
-        if fields is not None:
-            body["arguments"] = fields.hidden(body["arguments"])
-        request = encode(body)
-        if clean is not None and clean.is_in(request.decode()):
-            request = encode(clean.cleaned(decode(request)))
+        request = self._journal.approvals.request(approval)
         if self.key is not None:
             request = self.key.seal(request, approval_data(approval.id))
         row = ApprovalRow(

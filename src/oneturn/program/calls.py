@@ -8,12 +8,24 @@ from functools import cached_property
 
 from . import monty_facts as facts
 from . import patterns
-from .kinds import BOOL, BYTES, DICT, INT, LIST, NONE, NUMBER, SET, STR, Kinds
+from .kinds import BOOL, BYTES, DICT, FLOAT, INT, LIST, NONE, NUMBER, OTHER, SET, STR, TUPLE, Kinds
 
 _NEEDLES = frozenset({"find", "rfind", "count", "index", "rindex", "startswith", "endswith"})
 _CODECS = frozenset({"utf-8", "utf8", "ascii"})
 _PATTERNS = frozenset({"search", "match", "fullmatch", "findall", "finditer", "split", "sub"})
 _SPREADS = frozenset({"print", "zip", "max", "min"})
+_TYPES: Mapping[int, type] = {
+    NONE: type(None),
+    BOOL: bool,
+    INT: int,
+    FLOAT: float,
+    STR: str,
+    BYTES: bytes,
+    LIST: list,
+    TUPLE: tuple,
+    DICT: dict,
+    SET: set,
+}
 _FIRST_YEAR = 1000  # from which on every platform writes a year as Monty does
 _OTHERWISE = "Monty does otherwise"
 _UNKNOWN = "is not known to be the same in Monty"
@@ -126,9 +138,22 @@ class Calls:
         if function is None:
             # What no type of Python has is a tool's, or fails in both.
             return (f".{func.attr}()", _UNKNOWN) if func.attr in facts.PYTHONS_ATTRIBUTES else None
+        if self._fails_late(func, node):
+            return (
+                f".{func.attr}() of what may not have it",
+                "fails only after its arguments in Monty",
+            )
         special = _METHOD_CHECKS.get(func.attr)
         doubt = self._shape(f".{func.attr}()", function, node)
         return doubt or (special(self, node, func.value) if special else None)
+
+    def _fails_late(self, func: ast.Attribute, node: ast.Call) -> bool:
+        """Whether a method may be missing, known only once calls in its arguments were made."""
+        kind = self.kinds.of(func.value)
+        if kind & OTHER or not any(kind & each and not hasattr(_TYPES[each], func.attr) for each in _TYPES):
+            return False
+        parts = [*node.args, *(keyword.value for keyword in node.keywords)]
+        return any(isinstance(inner, ast.Call) for part in parts for inner in self.kinds.walk(part))
 
     # Builtins
 

@@ -21,7 +21,7 @@ from ..errors import ConfigError, DecisionRefused, JournalError
 from ..journal.approvals import Filed
 from ..journal.rows import ApprovalStatus
 from ..types import Decision
-from .calls import identity
+from .calls import identity, told
 from .word import Word, checked
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ SCOPE = "oneturn.approve"
 """What a login's token must have in its scopes."""
 
 _BODY = 1024 * 1024  # bytes
+_MOST = 200  # approvals that the app lists at once
 
 
 class _Refused(Exception):
@@ -72,7 +73,7 @@ class Desk:
                 400, f"There is no status {status[:50]!r}; use {', '.join(get_args(ApprovalStatus))}."
             )
         filed = await self._app.approvals(status=None if status == "all" else status)  # type: ignore[arg-type]
-        return {"approvals": [_summary(each) for each in filed]}
+        return {"approvals": [_summary(each) for each in filed], "more": len(filed) >= _MOST}
 
     async def _show(self, request: Request) -> Any:
         await self._who(request)
@@ -134,7 +135,7 @@ def _answering(handle: Callable[[Request], Awaitable[Any]]) -> Callable[[Request
         except DecisionRefused as error:
             status, why = 409, str(error)
         except JournalError as error:
-            status, why = 503, str(error)
+            status, why = 503, told(error)
         headers = {"www-authenticate": "Bearer"} if status == 401 else None
         return JSONResponse({"error": why}, status, headers)
 

@@ -23,8 +23,10 @@ from fastmcp.tools.base import ToolResult
 
 from ..app import CodeMode
 from ..errors import OneturnError, RunBusy
+from ..gate import Redactor
 from ..metatools import search_text
 from ..order import Approver
+from ..telling import short, visible
 from ..tokens import cut
 from ..tools.scope import Scope
 from ..types import Detail, Effect, Outcome
@@ -36,6 +38,7 @@ LONGEST_WAIT = 300
 """Seconds that one `resume_run` may wait."""
 
 _NAMES = 20  # of one get_tool_info
+_ID = 60  # characters looked at of a run's id, which has 20
 _POLL = 0.5  # seconds between two looks at what waits
 
 _Show = Callable[[Outcome], Awaitable[ToolResult]]
@@ -74,7 +77,7 @@ class Calls:
         self, code: str, timeout: float | None, session: str = "", retry_of: str = ""
     ) -> ToolResult:
         """Run a script."""
-        caller = current_caller()
+        caller, retry_of = current_caller(), short(retry_of, _ID)
         if session and caller == "http":  # nobody in particular: a session belongs to one connection
             session = f"{get_context().session_id} {session}"
 
@@ -96,7 +99,7 @@ class Calls:
 
     async def resume(self, run_id: str, wait: float) -> ToolResult:
         """Go on with a run of this client's, once what it waits for is decided."""
-        caller = current_caller()
+        caller, run_id = current_caller(), short(run_id, _ID)
         return await self._act(
             caller, lambda approver: self._go_on(run_id, caller, wait, approver), self._run_result
         )
@@ -206,6 +209,11 @@ class Calls:
         return cut("\n\n".join(parts), self.max_tokens, "answer", "ask for fewer tools at once")
 
 
+def told(error: OneturnError) -> str:
+    """An error of ours as whoever is not on this machine may read it: without its paths."""
+    return visible(Redactor().text(str(error)))
+
+
 async def _finished(work: Coroutine[Any, Any, Outcome]) -> Outcome:
     """The outcome of `work`, which is cancelled once and waited for when the request is cancelled.
 
@@ -221,4 +229,4 @@ async def _finished(work: Coroutine[Any, Any, Outcome]) -> Outcome:
             await asyncio.gather(task, return_exceptions=True)
         raise
     except OneturnError as error:
-        raise ClientVisibleError(str(error)) from error
+        raise ClientVisibleError(told(error)) from error

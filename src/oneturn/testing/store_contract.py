@@ -307,6 +307,16 @@ class StoreContract:
             used = list(pool.map(lambda n: (store, other)[n % 2].use("a"), range(50)))
         assert used.count(True) == 1
 
+    def test_an_approval_that_was_dropped_can_be_asked_for_anew(self, store: Store) -> None:
+        record(store, "r", b"1")
+        ask(store, "r", approval("a"), approval("b"))
+        assert store.decide("a", "approved", by="bob", decision=b"yes", now=6.0)
+        assert store.drop_approval("a")
+        assert not store.drop_approval("a")
+        assert [row.id for row in store.approvals()] == ["b"]
+        ask(store, "r", approval("a"))
+        assert store.approval("a") == approval("a")
+
     # --- artifacts and checkpoints
 
     def test_artifacts_are_kept_by_id_and_measured_by_caller(self, store: Store) -> None:
@@ -319,6 +329,7 @@ class StoreContract:
         assert store.artifact("a1") == one
         assert store.artifact_sizes("ann") == [("a1", 10), ("a2", 5)]
         assert store.artifact_sizes("eve") == []
+        assert (store.artifacts("r"), store.artifacts("none")) == (["a1", "a2"], [])
         assert store.drop_artifact("a1")
         assert not store.drop_artifact("a1")
         assert store.artifact("a1") is None
