@@ -604,7 +604,7 @@ async def test_a_server_that_stops_ends_no_run_that_takes_longer(monkeypatch):
         await close()
         assert shop.app.running == ()
         async with attended(shop.app):  # the next server
-            while await shop.app.decided() or shop.app.running:
+            while await shop.app.decided() or shop.app.running:  # noqa: ASYNC110  nobody says when
                 await asyncio.sleep(0.01)
         outcome = await shop.app.resume(run_id)
         assert (outcome.status, outcome.value) == ("succeeded", "in doubt")
