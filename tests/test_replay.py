@@ -10,7 +10,7 @@ from oneturn.errors import JournalCorrupt, JournalError, SandboxUnavailable
 from oneturn.exported import exported, imported
 from oneturn.gate import Redactor
 from oneturn.options import Options
-from oneturn.replay import replay
+from oneturn.run.replay import replay
 from oneturn.sandbox.cpython import CPythonSandbox
 from oneturn.testing import replay as replay_file
 from oneturn.tiers import router_of

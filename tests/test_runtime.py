@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from oneturn.drive import Order
 from oneturn.errors import SandboxBusy, SandboxError
 from oneturn.gate import Dispatcher, Redactor
 from oneturn.journal.artifacts import ArtifactStore
+from oneturn.run.drive import Order
 from oneturn.runtime import Runtime
 from oneturn.sandbox.router import Router
 from oneturn.testing import (

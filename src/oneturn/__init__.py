@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         ToolError,
         ValueRefused,
     )
-    from .order import (
+    from .run.order import (
         Approver,
     )
     from .tools.base import (
@@ -79,7 +79,7 @@ _HOME = {
     "ToolDefinitionError": "errors",
     "ToolError": "errors",
     "ValueRefused": "errors",
-    "Approver": "order",
+    "Approver": "run.order",
     "Blob": "tools.base",
     "CallInfo": "tools.base",
     "current_call": "tools.base",

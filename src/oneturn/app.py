@@ -32,7 +32,7 @@ from .types import (
 if TYPE_CHECKING:
     from .checking import Checked, Checker
     from .gate.cache import ResultCache
-    from .order import Approver
+    from .run.order import Approver
     from .runtime import Runtime
     from .sandbox.base import Sandbox
     from .tools.search import Embedder, SearchIndex, SearchResult
@@ -354,7 +354,7 @@ class CodeMode(Runs, Synchronous, Toolbox):
             SandboxUnavailable: The sandbox or isolation asked for is not to be had; nothing ran.
             SessionLost: The session's variables are gone; nothing ran.
         """
-        from .order import Order
+        from .run.order import Order
 
         runtime = await self._opened()
         order = Order(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .gate.approval import ApprovalGuard
     from .journal.redaction import Fields
     from .journal.writer import Cleaner, Journal
-    from .order import Approver
+    from .run.order import Approver
     from .sandbox.base import Sandbox
     from .telemetry import Telemetry
     from .tools.search import Embedder

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .journal.approvals import Filed
     from .journal.artifacts import Artifact
     from .journal.rows import ApprovalStatus, RunRow
-    from .order import Approver
+    from .run.order import Approver
     from .runtime import Runtime
     from .tools.scope import AllowLike
     from .types import Approval, Decision, Outcome

@@ -16,18 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .drive import Drive, new_id
-from .endings import CANCELLED, outcome_of
 from .errors import JournalError, RunBusy, RunNotFound, SandboxBusy, SandboxClosed
-from .flight import CANCEL_PATIENCE, whole
 from .gate import Allowed, Asked, Cached, Context, Dispatcher, Gate, Refused, Reply, Reuse, Verdict
 from .gate.base import Budget
-from .history import History
 from .journal import owners
 from .journal.artifacts import Artifact, ArtifactStore
 from .journal.ending import note_end
 from .journal.past import Past
-from .order import Approver, Order, Parts
+from .run.drive import Drive, new_id
+from .run.endings import CANCELLED, outcome_of
+from .run.flight import CANCEL_PATIENCE, whole
+from .run.history import History
+from .run.order import Approver, Order, Parts
 from .sandbox.router import Router
 from .sessions import Sessions
 from .tools.base import CallInfo, Result, Source

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from .errors import ConfigError
 
 if TYPE_CHECKING:
-    from .order import Approver
+    from .run.order import Approver
     from .tools.scope import AllowLike
     from .types import Outcome, SandboxChoice
 

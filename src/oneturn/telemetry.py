@@ -28,7 +28,7 @@ from .types import Approval, CallRecord, CallStatus, Decision, Outcome, RunStatu
 if TYPE_CHECKING:
     from .gate import Allowed, Reply
     from .journal.past import Past
-    from .order import Order
+    from .run.order import Order
 
 log = logging.getLogger("oneturn.run")
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from oneturn.drive import Order
 from oneturn.errors import ConfigError, ToolError
 from oneturn.gate import Allowed, Cached, Context, Dispatcher, Gate, Redactor, Refused, Reply
 from oneturn.gate.base import Budget
 from oneturn.gate.cache import RUN_SIZE, ResultCache
 from oneturn.gate.store import LARGEST
 from oneturn.journal.artifacts import ArtifactStore
+from oneturn.run.drive import Order
 from oneturn.runtime import Runtime
 from oneturn.sandbox.router import Router
 from oneturn.testing import FakeRun, FakeSandbox, FakeSource, announce, ask

@@ -106,8 +106,8 @@ def show(
 ) -> None:
     """Show a call that waits, with its arguments and what its run has done so far."""
     with exits(as_json):
-        from ..endings import outcome_of
         from ..journal.past import Past
+        from ..run.endings import outcome_of
 
         with recorded(prepare(app, config, None).app.options) as journal:
             filed = journal.approvals.get(approval)

@@ -145,8 +145,8 @@ def show(
     With --json everything that is on record.
     """
     with exits(as_json):
-        from ..endings import outcome_of
         from ..journal.past import Past
+        from ..run.endings import outcome_of
 
         with recorded(prepare(app, config, None).app.options) as journal:
             row, events = journal.read(run)
@@ -206,7 +206,7 @@ def replay_run(
     the calls and the end of another script are compared.
     """
     with exits(as_json):
-        from ..replay import replay
+        from ..run.replay import replay
         from ..tiers import router_of
 
         other = read_script(against) if against is not None else None

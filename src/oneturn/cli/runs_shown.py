@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..journal.approvals import Filed
     from ..journal.past import Past
     from ..journal.rows import RunRow
-    from ..replay import Replayed
+    from ..run.replay import Replayed
     from ..types import CallRecord, Decision, Outcome
 
 _CALLS = 20  # of one line

@@ -17,7 +17,7 @@ from .common import note
 
 if TYPE_CHECKING:
     from ..app import CodeMode
-    from ..order import Approver
+    from ..run.order import Approver
     from ..types import Outcome
 
 _SHOWN = 20

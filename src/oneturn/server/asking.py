@@ -26,7 +26,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from ..app import CodeMode
 from ..approval_text import ROOM, approval_line, approval_text
 from ..errors import DecisionRefused
-from ..order import Approver
+from ..run.order import Approver
 from ..types import Approval, Decision, Outcome
 
 log = logging.getLogger("oneturn.server")

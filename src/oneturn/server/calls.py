@@ -25,7 +25,7 @@ from ..app import CodeMode
 from ..errors import OneturnError, RunBusy
 from ..gate import Redactor
 from ..metatools import search_text
-from ..order import Approver
+from ..run.order import Approver
 from ..telling import short, visible
 from ..tokens import cut
 from ..tools.scope import Scope

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..exported import imported
 from ..options import Options
-from ..replay import Replayed
-from ..replay import replay as replay_run
+from ..run.replay import Replayed
+from ..run.replay import replay as replay_run
 from ..sandbox.router import Router
 from ..tiers import router_of
 

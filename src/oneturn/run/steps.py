@@ -10,22 +10,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .asides import Asides
-from .asking import Asking
-from .endings import broken, explained, inexact, judged, too_many_refused
-from .errors import Diverged, JournalError, RunBusy
-from .flight import Decided, Flight
-from .gate import Allowed, Asked, Cached, Context, Refused, Reply
-from .history import History, script_of
-from .journal.past import PastCall
-from .order import Order, Parts
-from .program import Program, parse
-from .records import IN_DOUBT, Records, recorded
-from .sandbox.base import SandboxRun, Script
-from .sandbox.router import Route
-from .sessions import Held, binds
-from .tools.base import Source
-from .types import (
+from ..errors import Diverged, JournalError, RunBusy
+from ..gate import Allowed, Asked, Cached, Context, Refused, Reply
+from ..journal.past import PastCall
+from ..program import Program, parse
+from ..sandbox.base import SandboxRun, Script
+from ..sandbox.router import Route
+from ..sessions import Held, binds
+from ..tools.base import Source
+from ..types import (
     Answer,
     Approval,
     Call,
@@ -40,7 +33,14 @@ from .types import (
     Step,
     Waiting,
 )
-from .view import script_for
+from ..view import script_for
+from .asides import Asides
+from .asking import Asking
+from .endings import broken, explained, inexact, judged, too_many_refused
+from .flight import Decided, Flight
+from .history import History, script_of
+from .order import Order, Parts
+from .records import IN_DOUBT, Records, recorded
 
 log = logging.getLogger("oneturn.run")
 

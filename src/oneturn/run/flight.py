@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from .gate import Allowed, Dispatcher, Reply
+from ..gate import Allowed, Dispatcher, Reply
+from ..tools.base import CallInfo, Source
+from ..types import Answer, Approval, Call, Decision, Limits
 from .order import Approver
 from .records import Records
-from .tools.base import CallInfo, Source
-from .types import Answer, Approval, Call, Decision, Limits
 
 if TYPE_CHECKING:
-    from .telemetry import RunSpan
+    from ..telemetry import RunSpan
 
 log = logging.getLogger("oneturn.run")
 

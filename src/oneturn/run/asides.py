@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from .errors import ArtifactNotFound, ValueRefused
+from ..errors import ArtifactNotFound, ValueRefused
+from ..types import Answer, Call, Failure
+from ..values import plain
+from ..view import ScriptRuntime
 from .flight import Flight
 from .order import Order, Parts
-from .types import Answer, Call, Failure
-from .values import plain
-from .view import ScriptRuntime
 
 _SLEEPS = 1_000  # pauses open at once; each costs the host a task
 _KINDS: dict[type[Exception], str] = {ArtifactNotFound: "LookupError", ValueRefused: "ValueError"}

@@ -11,17 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .endings import judged, too_many_refused
-from .errors import Diverged, JournalError
-from .gate import Redactor
-from .history import script_of
-from .journal.events import Event, encode, place_body, place_of
-from .journal.past import Past, call_text
-from .program import Program, needs_full_python, parse
-from .sandbox.base import Sandbox, SandboxRun, Script
-from .sandbox.router import Router
-from .tools.scope import Allow, Scope
-from .types import (
+from ..errors import Diverged, JournalError
+from ..gate import Redactor
+from ..journal.events import Event, encode, place_body, place_of
+from ..journal.past import Past, call_text
+from ..program import Program, needs_full_python, parse
+from ..sandbox.base import Sandbox, SandboxRun, Script
+from ..sandbox.router import Router
+from ..tools.scope import Allow, Scope
+from ..types import (
     Answer,
     Call,
     Finished,
@@ -34,7 +32,9 @@ from .types import (
     Tool,
     Waiting,
 )
-from .view import script_for
+from ..view import script_for
+from .endings import judged, too_many_refused
+from .history import script_of
 
 _OURS = ("InternalError", "JournalError", "SandboxCrashed")  # how a run ends when something of ours fails
 _BY_LIMIT = ("TimeoutError", "MemoryError")  # where these strike differs from machine to machine

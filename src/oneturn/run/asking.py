@@ -9,14 +9,14 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from .errors import DecisionRefused
-from .gate import Asked, Context
+from ..errors import DecisionRefused
+from ..gate import Asked, Context
+from ..journal.approvals import EXPIRED, approval_id
+from ..journal.past import PastCall
+from ..types import Answer, Approval, Call, Decision, Failure, Grant, Tool
 from .history import History
-from .journal.approvals import EXPIRED, approval_id
-from .journal.past import PastCall
 from .order import Approver, Order, Parts
 from .records import Records
-from .types import Answer, Approval, Call, Decision, Failure, Grant, Tool
 
 log = logging.getLogger("oneturn.run")
 

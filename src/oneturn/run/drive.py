@@ -13,20 +13,20 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..errors import Diverged, RunBusy, SandboxError
+from ..gate import Context, Reply, Reuse
+from ..gate.base import Budget
+from ..journal.past import Past
+from ..types import Answer, Finished, Outcome, ScriptError
 from .endings import CANCELLED, timed_out
-from .errors import Diverged, RunBusy, SandboxError
 from .flight import Decided, Flight, set_once, whole
-from .gate import Context, Reply, Reuse
-from .gate.base import Budget
 from .history import History
-from .journal.past import Past
 from .order import Order, Parts
 from .records import Records
 from .steps import Steps
-from .types import Answer, Finished, Outcome, ScriptError
 
 if TYPE_CHECKING:
-    from .journal.writer import Recording
+    from ..journal.writer import Recording
 
 _GLANCE = 0.05  # seconds between looks at whether the run's own time has begun
 _GET_READY = 120.0  # seconds a run may take to get its sandbox and to be where its record ends

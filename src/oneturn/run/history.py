@@ -14,19 +14,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .errors import Diverged, JournalError, RunBusy
-from .gate import Allowed, Asked, Cached, Refused, Reply
-from .journal.events import answer_body, decision_body, digest, failure_body, place_body
-from .journal.owners import LEASE
-from .journal.past import Past, PastCall
+from ..errors import Diverged, JournalError, RunBusy
+from ..gate import Allowed, Asked, Cached, Refused, Reply
+from ..journal.events import answer_body, decision_body, digest, failure_body, place_body
+from ..journal.owners import LEASE
+from ..journal.past import Past, PastCall
+from ..program import Program
+from ..sandbox.base import Script
+from ..sandbox.router import Route
+from ..types import Answer, Approval, Call, CallRecord, Decision, Finished, Limits, Outcome, ScriptError, Tool
 from .order import Order
-from .program import Program
-from .sandbox.base import Script
-from .sandbox.router import Route
-from .types import Answer, Approval, Call, CallRecord, Decision, Finished, Limits, Outcome, ScriptError, Tool
 
 if TYPE_CHECKING:
-    from .journal.writer import Recording
+    from ..journal.writer import Recording
 
 log = logging.getLogger("oneturn.run")
 

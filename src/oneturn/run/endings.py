@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from .errors import JournalError, SandboxError, ValueRefused
-from .gate import Redactor
-from .journal.events import place_of
-from .journal.past import Past
-from .program import Program, hint
+from ..errors import JournalError, SandboxError, ValueRefused
+from ..gate import Redactor
+from ..journal.events import place_of
+from ..journal.past import Past
+from ..program import Program, hint
+from ..tools.scope import Scope
+from ..types import CallRecord, Diagnostic, Finished, Limits, Outcome, Position, RunStatus, ScriptError
+from ..values import plain
 from .records import recorded
-from .tools.scope import Scope
-from .types import CallRecord, Diagnostic, Finished, Limits, Outcome, Position, RunStatus, ScriptError
-from .values import plain
 
 CANCELLED = ScriptError(
     "Cancelled", "the run was cancelled", hint="Look at the calls that were made before running it again."

@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from .gate import Allowed, Reply
-from .journal.past import PastCall
-from .types import CallRecord, CallStatus, Position
+from ..gate import Allowed, Reply
+from ..journal.past import PastCall
+from ..types import CallRecord, CallStatus, Position
 
 IN_DOUBT = (
     "it was sent before this run was interrupted, and no answer is on record: it may have taken effect; "

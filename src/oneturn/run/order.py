@@ -7,20 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .gate import Dispatcher, Gate
-from .journal.artifacts import ArtifactStore
-from .journal.events import new_salt
-from .program import Program, needs_full_python
-from .sandbox.router import Route, Router
-from .sessions import Held, Sessions, with_bound
-from .tools.base import Blob, Source
-from .types import Approval, Decision, Limits, SandboxChoice, Tool
-from .view import View
+from ..gate import Dispatcher, Gate
+from ..journal.artifacts import ArtifactStore
+from ..journal.events import new_salt
+from ..program import Program, needs_full_python
+from ..sandbox.router import Route, Router
+from ..sessions import Held, Sessions, with_bound
+from ..tools.base import Blob, Source
+from ..types import Approval, Decision, Limits, SandboxChoice, Tool
+from ..view import View
 
 if TYPE_CHECKING:
-    from .journal.past import Past
-    from .journal.writer import Journal, Recording
-    from .telemetry import RunSpan, Telemetry
+    from ..journal.past import Past
+    from ..journal.writer import Journal, Recording
+    from ..telemetry import RunSpan, Telemetry
 
 
 Approver = Callable[[Sequence[Approval]], Awaitable[Sequence[Decision | None]]]
