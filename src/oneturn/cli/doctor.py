@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
 
@@ -99,17 +99,28 @@ def _sandboxes(options: Options) -> list[Check]:
     checks: list[Check] = []
     try:
         for tier in router.tiers:
-            try:
-                sandbox = router.get(tier)
-                with busy(f"Trying {tier}"):
-                    controls = sandbox.controls()
-            except OneturnError as error:
-                checks.append(Check(tier, needed.get(tier, "none"), str(error)))
-                continue
-            checks += [_check(f"{tier} ({sandbox.isolation})", control) for control in controls]
+            checks += _tried(tier, tier, router, needed.get(tier))
     finally:
         router.close()
+    if isinstance(options.sandbox, str) and options.isolation == "interpreter":
+        stronger = router_of(replace(options, sandbox="monty", isolation="jailed"))
+        try:
+            checks += _tried("monty", "monty (jailed)", stronger, None)
+        finally:
+            stronger.close()
     return checks
+
+
+def _tried(tier: TierName, name: str, router: Router, missing: Status | None) -> list[Check]:
+    """The controls of a tier; how bad it is when there is none, if scripts may be sent there."""
+    try:
+        sandbox = router.get(tier)
+        with busy(f"Trying {name}"):
+            controls = sandbox.controls()
+    except OneturnError as error:
+        return [Check(name, missing or "none", str(error))]
+    place = f"{tier} ({sandbox.isolation})"
+    return [_check(place, control, "warn" if missing is None else "fail") for control in controls]
 
 
 def _needed(options: Options, router: Router) -> dict[TierName, Status]:
@@ -125,10 +136,10 @@ def _needed(options: Options, router: Router) -> dict[TierName, Status]:
     return {"monty": "fail", "cpython": "warn"}
 
 
-def _check(place: str, control: Control) -> Check:
+def _check(place: str, control: Control, worst: Status) -> Check:
     if control.proved:
         return Check(f"{place}: {control.name}", "ok", control.why or "proved")
-    missing: Status = "fail" if control.required or control.proved is False else "none"
+    missing: Status = worst if control.required or control.proved is False else "none"
     return Check(f"{place}: {control.name}", missing, control.why or "not available")
 
 
