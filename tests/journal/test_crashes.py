@@ -25,6 +25,10 @@ SAMPLE = {
     "sqlite monty 0 chains in parallel": 8,
     "sqlite monty 0 clock": 8,
     "sqlite monty 0 large values": 6,
+    "sqlite monty 0 waiting together": 6,
+    "sqlite monty 0 granted": 4,
+    "sqlite monty 0 retried": 6,
+    "sqlite monty 0 retried, waiting": 4,
     "sqlite cpython 0 mixed": 2,
     "postgres monty 0 mixed": 6,
 }
