@@ -11,6 +11,7 @@ from typing import Any
 import docker
 import pytest
 from tests.engine import PodmanService
+from tests.journal.programs import comes_to_the_same
 from tests.sandbox.sampled import SampledContract
 
 from oneturn.errors import SandboxBusy, SandboxUnavailable
@@ -254,3 +255,11 @@ class TestGVisor:
         run.kill()
         run.close()
         assert play(gvisor, "1 + 1").value == 2
+
+
+async def test_a_program_taken_up_again_comes_to_the_same(
+    podman_service: PodmanService, tmp_path: Path
+) -> None:
+    await comes_to_the_same(
+        tmp_path, lambda: {"sandbox": sandbox_on(podman_service, warm=1)}, seed=0, most=2, python=True
+    )
