@@ -80,7 +80,7 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --group bench
 	@touch $@
 
-# Full-size proofs, about an hour and a half on two cores; reports go to docs/proofs.
+# Full-size proofs, about an hour and three quarters on two cores; reports go to docs/proofs.
 prove: $(READY)
 	$(BIN)/python -m proofs
 

@@ -41,7 +41,7 @@ INDEX = """\
 
 The tests hold claims on a sample; the proofs hold them on everything there is, or on very many random
 examples. `make prove` runs all of them, `python -m proofs NAME --seed N` one of them, with other random
-choices. That takes about an hour and a half on two cores. A proof that is stopped goes on where it was;
+choices. That takes under two hours on two cores. A proof that is stopped goes on where it was;
 after a change of the source it starts anew. A report is written when every item has been checked, never
 before. Public data come from the package registries, checked by hash; see `benchmarks/data.py`.
 

@@ -128,12 +128,9 @@ class Runs(ABC):
         def found() -> list[RunRow]:
             waiting = journal.runs(status="waiting", limit=_WAITING)
             begun = journal.runs(status="running", limit=_WAITING)
-            asked = [row for row in begun if journal.is_left(row) and journal.approvals.list(run=row.id)]
-            return [
-                row
-                for row in [*waiting, *asked]
-                if journal.is_left(row) and not journal.approvals.undecided(row.id)
-            ]
+            left = [row for row in [*waiting, *begun] if journal.is_left(row)]
+            asked = [row for row in left if row.status == "waiting" or journal.approvals.list(run=row.id)]
+            return [row for row in asked if not journal.approvals.undecided(row.id)]
 
         return await asyncio.to_thread(found)
 

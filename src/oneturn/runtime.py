@@ -117,9 +117,7 @@ class Runtime:
         """
         await self._take_place()
         try:
-            if order.retry_of:
-                return await self._retry(order)
-            return await self._drive(Drive(self.parts, order))
+            return await (self._retry(order) if order.retry_of else self._drive(Drive(self.parts, order)))
         finally:
             self._places.release()
             if order.session and self._sweep is None and not self._closed:
@@ -238,7 +236,9 @@ class Runtime:
         """What the run that is retried did already, and what those that it retried itself did."""
         found: list[tuple[str, Past]] = []
         run_id = order.retry_of
-        while run_id and len(found) < _RETRIES:
+        while run_id:
+            if len(found) == _RETRIES:  # what the first of them did must not be done again either
+                raise JournalError(f"{order.retry_of} ends a chain of {_RETRIES} retries; start a new run.")
             try:
                 _, events = await asyncio.to_thread(self.journal.read, run_id, caller=order.caller)
             except RunNotFound as error:

@@ -77,6 +77,19 @@ async def test_a_run_is_retried_once_and_then_its_retry_is(tmp_path: Path) -> No
     assert DONE == ["charge 1", "charge 2"]
 
 
+async def test_a_chain_of_retries_that_is_too_long_repeats_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oneturn.runtime._RETRIES", 2)
+    async with app(tmp_path) as bank:
+        last = await bank.execute("await charge(1)\n1 / 0")
+        for _ in range(2):  # neither comes as far as the call
+            last = await bank.execute("1 / 0", retry_of=last.run_id)
+        with pytest.raises(JournalError, match="start a new run"):
+            await bank.execute("await charge(1)", retry_of=last.run_id)
+    assert DONE == ["charge 1"]
+
+
 async def test_a_retry_that_could_not_begin_is_no_retry(tmp_path: Path) -> None:
     async with app(tmp_path) as bank:
         failed = await bank.execute("await charge(1)\n1 / 0")

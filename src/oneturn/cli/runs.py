@@ -310,7 +310,7 @@ def cancel_run(
 ) -> None:
     """End a run that waits, was interrupted or cannot go on: nobody is asked about its calls any more.
 
-    One that is under way is stopped where it runs.
+    One that is under way has to be stopped where it runs.
     """
     with exits(as_json):
         from ..journal.ending import cancel

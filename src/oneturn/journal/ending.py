@@ -22,20 +22,19 @@ def note_end(recording: Recording, past: Past, kind: str, why: str) -> None:
     )
 
 
-def cancel(journal: Journal, run: str, *, caller: str | None = None) -> None:
+def cancel(journal: Journal, run: str) -> None:
     """End a run that waits or was interrupted; nobody is asked about its calls any more.
 
     Args:
         journal: Where it is.
         run: Its id.
-        caller: Whose it must be; anybody's when not given.
 
     Raises:
         RunNotFound: There is no such run.
         RunBusy: It is under way, or over.
         JournalError: What is recorded cannot be read, or nothing can be written.
     """
-    recording, events = journal.take(run, caller=caller)
+    recording, events = journal.take(run)
     try:
         note_end(recording, Past.of(events), "Cancelled", "the run was cancelled")
         recording.sync()
